@@ -1,0 +1,158 @@
+"""``CRMAdapter``: one class per CRM, and only one of its methods must be written.
+
+Dear author, write ``find_contacts``.  Override any other method and the middleware offers what it brings:
+overriding *is* the capability, nothing is declared twice.  You never write: HTTP (``ctx.http`` does it),
+time-outs (``ctx.deadline`` is enforced around you), retries, caching, sorting, the limit of ten activities,
+cleaning of text, or the check that a contact really has the number (the middleware keeps only those).
+Raise nothing but :class:`middleware.errors.CRMError` subclasses; not found is ``None`` or nothing yielded.
+An instance is shared by threads and lives as long as the customer's configuration: keep no state of a call.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
+from middleware.model.call import CallRecord, LoggedCall, User
+from middleware.model.contact import Contact, Link
+from middleware.model.deadline import Deadline
+from middleware.model.phone import PhoneNumber
+
+if TYPE_CHECKING:
+    from middleware.crm.session import CRMSession
+
+SettingsT = TypeVar("SettingsT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What belongs to one call of an adapter: time, the way out, and who asks.
+
+    ``region`` is the customer's country (ISO 3166, e.g. ``SE``); ``user`` the M8Com user, when known.
+    """
+
+    deadline: Deadline
+    http: CRMSession
+    region: str
+    user: User | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One result of :meth:`CRMAdapter.check`; ``message`` says what to do when ``ok`` is false."""
+
+    ok: bool
+    message: str
+
+
+class CRMAdapter(ABC, Generic[SettingsT]):
+    """The base class of every adapter; ``class Acme(CRMAdapter[AcmeSettings])``.
+
+    ``SettingsT`` is a frozen dataclass; its fields are the keys of the ``[[crm]]`` table in a customer's
+    file, :class:`middleware.crm.settings.Secret` marks what never shows.
+    """
+
+    name: ClassVar[str]  # in customers' files and databases: never changes
+    label: ClassVar[str]  # for people
+    settings_type: ClassVar[type]  # the frozen dataclass of the settings
+
+    def __init__(self, settings: SettingsT) -> None:
+        self.settings = settings
+
+    @property
+    def base_url(self) -> str | None:
+        """The CRM's address that ``ctx.http`` is bound to; ``None`` for a CRM that is not reached by HTTP."""
+        return None
+
+    # required -------------------------------------------------------------------------------------
+    @abstractmethod
+    def find_contacts(self, number: PhoneNumber, ctx: Context) -> Iterable[Contact]:
+        """Yield contacts that may have ``number``.  Ask broadly: the middleware verifies every one."""
+
+    # optional: override what the CRM has ----------------------------------------------------------
+    def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
+        """Return the contact with the id that a caller typed or that stands in place of a number."""
+        raise NotImplementedError
+
+    def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
+        """Yield the contact's latest notes."""
+        raise NotImplementedError
+
+    def find_tasks(self, contact: Contact, ctx: Context) -> Iterable[Task]:
+        """Yield the contact's latest tasks."""
+        raise NotImplementedError
+
+    def find_calls(self, contact: Contact, ctx: Context) -> Iterable[Call]:
+        """Yield the contact's latest calls."""
+        raise NotImplementedError
+
+    def find_tickets(self, contact: Contact, ctx: Context) -> Iterable[Ticket]:
+        """Yield the contact's latest tickets."""
+        raise NotImplementedError
+
+    def find_deals(self, contact: Contact, ctx: Context) -> Iterable[Deal]:
+        """Yield the contact's latest deals."""
+        raise NotImplementedError
+
+    def find_appointments(self, contact: Contact, ctx: Context) -> Iterable[Appointment]:
+        """Yield the contact's latest and coming appointments."""
+        raise NotImplementedError
+
+    def find_activities(self, contact: Contact, ctx: Context) -> Iterable[Activity]:
+        """Yield activities of any type, where one request brings them all."""
+        raise NotImplementedError
+
+    def create_links(self, contact: Contact) -> Iterable[Link]:
+        """Yield the buttons that create an activity for the contact in the CRM; no request is made."""
+        raise NotImplementedError
+
+    def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
+        """Write the call with exactly one write, ``call.key`` in it; never repeat a write yourself."""
+        raise NotImplementedError
+
+    def find_logged_call(self, call: CallRecord, ctx: Context) -> LoggedCall | None:
+        """Return the call if the CRM has it already: asked before a retry whose outcome is unknown."""
+        raise NotImplementedError
+
+    def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
+        """Complete a call that the CRM has with what came later."""
+        raise NotImplementedError
+
+    def check(self, ctx: Context) -> Iterable[Finding]:
+        """Try the credentials and every right that the methods above need, one finding each."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what the instance holds, e.g. a connection pool; called when its configuration is replaced."""
+
+    @classmethod
+    def capabilities(cls) -> frozenset[str]:
+        """Return the names of the optional methods that this adapter overrides."""
+        return frozenset(name for name in OPTIONAL_METHODS if getattr(cls, name) is not getattr(CRMAdapter, name))
+
+    def can(self, method: str) -> bool:
+        """Whether this instance offers ``method``; an adapter whose settings decide overrides this."""
+        return method in self.capabilities()
+
+
+ACTIVITY_METHODS = (
+    "find_notes",
+    "find_tasks",
+    "find_calls",
+    "find_tickets",
+    "find_deals",
+    "find_appointments",
+    "find_activities",
+)
+OPTIONAL_METHODS = (
+    "find_contact_by_id",
+    *ACTIVITY_METHODS,
+    "create_links",
+    "log_call",
+    "find_logged_call",
+    "update_call",
+    "check",
+)

@@ -1,0 +1,93 @@
+"""Every exception of the product, grouped by what the middleware does about it.
+
+::
+
+    M8CRMError
+    ├── ConfigError              a person must mend a file or a variable; the last good version stays in use
+    ├── StorageError             the inbox cannot keep an event: 503, the sender tries again
+    ├── BusyError                all slots of a source are taken: 503 at once, nobody else waits
+    └── CRMError                 what an adapter may raise; the session raises nearly all of them
+        ├── TransientError           try again later
+        │   ├── CRMTimeoutError          no answer before the deadline: the outcome of a write is unknown
+        │   ├── CRMUnavailableError      refused, reset, 5xx: the outcome of a write is unknown
+        │   └── RateLimitedError         429: wait ``retry_after``, no attempt is used up
+        ├── CRMResponseError         an answer nobody can read: a few more tries, then a dead letter
+        ├── CRMAuthError             401, 403: the customer's deliveries pause until a person acts
+        ├── CRMRejectedError         any other 4xx: a dead letter at once, with the vendor's text
+        └── UnsupportedError         the CRM has no such thing: a dead letter at once
+
+Not found is ``None`` and never an exception.  A message may be shown to people and written to logs: it
+never holds a secret, a phone number or a body.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class M8CRMError(Exception):
+    """Anything this product raises on purpose."""
+
+
+class ConfigError(M8CRMError):
+    """A file or variable that a person must mend; says where, what is wrong and what to do.
+
+    ``problems`` holds one sentence per fault, each naming its key.
+    """
+
+    def __init__(self, where: str, problems: list[str]) -> None:
+        super().__init__(f"{where}: " + "; ".join(problems))
+        self.where = where
+        self.problems = problems
+
+
+class StorageError(M8CRMError):
+    """The inbox could not store or read; nothing was acknowledged."""
+
+
+class BusyError(M8CRMError):
+    """Every slot of a source is taken by calls that have not returned."""
+
+
+class CRMError(M8CRMError):
+    """What an adapter raises; ``vendor_text`` is the CRM's own explanation, for people, never for logs."""
+
+    def __init__(self, message: str, *, vendor_text: str | None = None) -> None:
+        super().__init__(message)
+        self.vendor_text = vendor_text
+
+
+class TransientError(CRMError):
+    """It may work later."""
+
+
+class CRMTimeoutError(TransientError):
+    """The deadline passed before the CRM answered; a write may have happened."""
+
+
+class CRMUnavailableError(TransientError):
+    """The CRM could not be reached or answered 5xx; a write may have happened."""
+
+
+class RateLimitedError(TransientError):
+    """The CRM asked us to slow down; nothing happened."""
+
+    def __init__(self, message: str, *, retry_after: timedelta | None = None, vendor_text: str | None = None) -> None:
+        super().__init__(message, vendor_text=vendor_text)
+        self.retry_after = retry_after
+
+
+class CRMResponseError(CRMError):
+    """The CRM answered something that cannot be read."""
+
+
+class CRMAuthError(CRMError):
+    """The CRM refuses our credentials or a right is missing."""
+
+
+class CRMRejectedError(CRMError):
+    """The CRM understood the request and refuses it; trying again will not help."""
+
+
+class UnsupportedError(CRMError):
+    """The CRM or its adapter cannot do this."""

@@ -1,0 +1,149 @@
+"""Phone numbers: what was dialled, what it means, and the ways a CRM may have written it.
+
+Parsing is phonenumberslite's; the rules around it (what is no number at all, what people append to one) are ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+import phonenumbers
+from phonenumbers import PhoneNumberFormat, ValidationResult
+
+
+class NumberKind(Enum):
+    """What a caller's number turned out to be; only ``DIALLABLE`` is ever sent to a CRM as a number."""
+
+    DIALLABLE = "diallable"
+    ANONYMOUS = "anonymous"  # withheld or empty
+    INTERNAL = "internal"  # an extension or a local-only number
+    OPAQUE = "opaque"  # an id or address in place of a number
+    IMPOSSIBLE = "impossible"  # digits that no telephone network has
+
+
+SUFFIX_DIGITS = 8
+MAX_RAW = 256  # characters; a longer "number" is none
+_ANONYMOUS = frozenset(
+    "anonymous unknown private restricted unavailable withheld hidden blocked none null "
+    "anonym okänd dold hemligt skyddat +266696687 266696687".split()
+)
+_OPAQUE = re.compile(r"[A-Za-z0-9._@:+-]{1,64}")
+_LETTER = re.compile(r"[^\W\d_]")
+_EXTENSION = re.compile(r"\s*(?:;ext=|ext(?:n|ension)?\.?|ankn(?:ytning)?\.?|anknytn\.?|x|#|durchwahl|dw)\s*:?\s*\d+\s*$", re.I)
+_SEVERAL = re.compile(r"[/;,|]|\s{2,}|\n")
+_POSSIBLE = (ValidationResult.IS_POSSIBLE,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhoneNumber:
+    """A number as it came (``raw``) and, where it can be dialled, in E.164.
+
+    All forms are empty strings unless :attr:`kind` is ``DIALLABLE``, for ``+46701234567``:
+    ``international`` ``46701234567``, ``double_zero`` ``0046701234567``, ``national`` ``070-123 45 67``,
+    ``national_digits`` ``0701234567``, ``suffix`` ``01234567`` (the last eight digits, for a broad search).
+    """
+
+    raw: str
+    kind: NumberKind
+    e164: str | None = None
+    national: str = ""
+
+    @property
+    def is_diallable(self) -> bool:
+        """Whether a CRM may be asked for it as a number."""
+        return self.kind is NumberKind.DIALLABLE
+
+    @property
+    def international(self) -> str:
+        """Country code and number, digits only."""
+        return (self.e164 or "")[1:]
+
+    @property
+    def double_zero(self) -> str:
+        """The number as it is dialled from most countries."""
+        return f"00{self.international}" if self.e164 else ""
+
+    @property
+    def national_digits(self) -> str:
+        """The national form, digits only."""
+        return "".join(filter(str.isdigit, self.national))
+
+    @property
+    def suffix(self) -> str:
+        """The last digits, which every way of writing the number has in common."""
+        return self.national_digits[-SUFFIX_DIGITS:]
+
+    def variants(self) -> tuple[str, ...]:
+        """Return the ways people store the number, the likeliest first, without doubles; empty if it cannot be dialled."""
+        if not self.e164:
+            return ()
+        forms = (self.e164, self.national_digits, self.international, self.double_zero, self.national)
+        return tuple(dict.fromkeys(filter(None, forms)))
+
+    def __str__(self) -> str:
+        """Return E.164 where there is one, else what came."""
+        return self.e164 or self.raw
+
+
+def parse_number(raw: str, region: str) -> PhoneNumber:
+    """Understand what a sender calls a number; ``region`` (ISO 3166) reads national forms.  Never raises."""
+    text = raw.strip() if raw[:1] != " " or not raw.strip()[:1].isdigit() else "+" + raw.strip()
+    return _parse(text[:MAX_RAW], region.upper())
+
+
+@lru_cache(maxsize=16_384)
+def _parse(text: str, region: str) -> PhoneNumber:
+    if not text or text.lower() in _ANONYMOUS:
+        return PhoneNumber(raw=text, kind=NumberKind.ANONYMOUS)
+    if text.lower().startswith("tel:"):
+        text = text[4:]
+    if _LETTER.search(_EXTENSION.sub("", text)):
+        kind = NumberKind.OPAQUE if _OPAQUE.fullmatch(text) else NumberKind.IMPOSSIBLE
+        return PhoneNumber(raw=text, kind=kind)
+    try:
+        parsed = phonenumbers.parse(_EXTENSION.sub("", text), region)
+    except phonenumbers.NumberParseException:
+        return PhoneNumber(raw=text, kind=_unparsed_kind(text))
+    if phonenumbers.is_possible_number_with_reason(parsed) not in _POSSIBLE:
+        return PhoneNumber(raw=text, kind=_unparsed_kind(text))
+    return PhoneNumber(
+        raw=text,
+        kind=NumberKind.DIALLABLE,
+        e164=phonenumbers.format_number(parsed, PhoneNumberFormat.E164),
+        national=phonenumbers.format_number(parsed, PhoneNumberFormat.NATIONAL),
+    )
+
+
+def _unparsed_kind(text: str) -> NumberKind:
+    digits = sum(map(str.isdigit, text))
+    return NumberKind.INTERNAL if 0 < digits <= 6 and not text.startswith(("+", "00")) else NumberKind.IMPOSSIBLE
+
+
+def iter_stored_numbers(text: str, region: str) -> Iterator[str]:
+    """Yield in E.164 every number in what somebody typed into a CRM's phone field.
+
+    ``070-123 45 67 (mobil) / 08-123 456 00 ext 12`` yields two.
+    """
+    whole = text[:MAX_RAW]
+    parts = [whole, *(_SEVERAL.split(whole) if _SEVERAL.search(whole) else ())]
+    for part in parts:
+        number = _parse(_without_words(part), region.upper())
+        if number.e164:
+            yield number.e164
+
+
+def _without_words(text: str) -> str:
+    """Cut what people append to a number; letters would be read as keypad digits."""
+    text = _EXTENSION.sub("", text.strip())
+    text = re.sub(r"\([^()\d]*\)|^[^\d+(]+", "", text)
+    letter = _LETTER.search(text)
+    return (text[: letter.start()] if letter else text).strip(" (.:-")
+
+
+def mask_number(number: str) -> str:
+    """Return ``number`` so that a person recognises it and a stranger does not: its last two digits."""
+    return f"…{number[-2:]}" if len(number) > 4 else "…"

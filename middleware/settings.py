@@ -1,0 +1,66 @@
+"""Process settings, all from the environment (``M8CRM_*``), read once at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from environs import Env
+
+from middleware.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent  # where wsgi.py and config/ lie
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a process needs to know; every field is the variable ``M8CRM_<NAME>``.
+
+    ``customers``: folder of the customers' files.  ``data``: folder of the database and the installation's key.
+    ``database_url``: SQLAlchemy URL of the inbox, by default SQLite in ``data``.  ``public_url``: what the
+    customers' URLs begin with.  ``delivery``: whether web workers started by gunicorn alone also deliver.
+    ``max_body``: bytes.
+    """
+
+    customers: Path
+    data: Path
+    database_url: str
+    public_url: str
+    host: str
+    port: int
+    web_workers: int
+    threads: int
+    delivery: bool
+    max_body: int
+    log_level: str
+    log_format: str
+
+
+def load_settings(data: Path | None = None) -> Settings:
+    """Read the environment; ``data`` (the command line's ``--data``) holds database and ``customers/``.
+
+    Raises :class:`ConfigError` that names every bad variable at once.
+    """
+    env = Env(prefix="M8CRM_", eager=False)
+    folder = data or Path(env.str("DATA", str(ROOT / "var")))
+    customers = folder / "customers" if data else Path(env.str("CUSTOMERS", str(ROOT / "config" / "customers")))
+    host, port = env.str("HOST", "127.0.0.1"), env.int("PORT", 8080)
+    values = {
+        "customers": customers.resolve(),
+        "data": folder.resolve(),
+        "database_url": f"sqlite:///{folder.resolve() / 'm8crm.db'}" if data else env.str("DATABASE_URL", f"sqlite:///{folder.resolve() / 'm8crm.db'}"),
+        "public_url": env.str("PUBLIC_URL", f"http://{host}:{port}"),
+        "host": host,
+        "port": port,
+        "web_workers": env.int("WEB_WORKERS", 2),
+        "threads": env.int("THREADS", 64),
+        "delivery": env.bool("DELIVERY", True),
+        "max_body": env.int("MAX_BODY", 256 * 1024),
+        "log_level": env.str("LOG_LEVEL", "INFO"),
+        "log_format": env.str("LOG_FORMAT", "json"),
+    }
+    try:
+        env.seal()
+    except Exception as error:  # environs raises its own ValidationError with all faults
+        raise ConfigError("environment", [str(error)]) from None
+    return Settings(**values)  # type: ignore[arg-type]

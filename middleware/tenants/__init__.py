@@ -1,0 +1,1 @@
+"""Customers: their files, their secrets, and the one object that stands for each of them."""

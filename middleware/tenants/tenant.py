@@ -1,0 +1,69 @@
+"""``Tenant``: one customer, frozen, as the last good version of his file has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from middleware.crm.base import CRMAdapter
+
+MissAnswer = Literal["404", "204", "empty"]
+SeveralPolicy = Literal["latest", "first", "all"]
+UnknownPolicy = Literal["park", "ignore"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupConfig:
+    """The ``[lookup]`` table; ``budget`` is at most 2.8 s, of M8Com's 3 s."""
+
+    budget: timedelta = timedelta(seconds=2.6)
+    miss: MissAnswer = "404"
+    several: SeveralPolicy = "latest"
+    deprecated_names: bool = False
+    numeric_id_parameter: str = "numericId"
+    cache_hit: timedelta = timedelta(minutes=5)
+    cache_miss: timedelta = timedelta(minutes=1)
+    slots: int = 8  # lookups of this customer at one CRM at the same time, per process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsConfig:
+    """The ``[calls]`` table: where finished calls are written (names of ``[[crm]]``), and what if nobody is found."""
+
+    log_to: tuple[str, ...] = ()
+    unknown: UnknownPolicy = "park"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """One ``[[crm]]`` of a customer: ``name`` is unique within the customer (default: the adapter's name)."""
+
+    name: str
+    adapter: CRMAdapter[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tenant:
+    """One customer.  A ``Tenant`` and never a string is what the other rooms get.
+
+    ``secrets`` holds per receiver (``insights``, later ``pbx`` …) the SHA-256 digests (32 bytes each) that are
+    valid now; ``revision`` changes whenever anything of the configuration does; ``own_numbers`` are E.164.
+    """
+
+    id: str
+    name: str
+    region: str
+    timezone: ZoneInfo
+    revision: str
+    secrets: Mapping[str, tuple[bytes, ...]]
+    sources: tuple[Source, ...]
+    own_numbers: frozenset[str] = frozenset()
+    lookup: LookupConfig = field(default_factory=LookupConfig)
+    calls: CallsConfig = field(default_factory=CallsConfig)
+
+    def source(self, name: str) -> Source | None:
+        """Return the source called ``name``."""
+        return next((source for source in self.sources if source.name == name), None)
