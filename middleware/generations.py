@@ -23,9 +23,10 @@ class Generations:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
-        self._file.truncate(SLOTS * _SLOT.size)
-        self._map = mmap.mmap(self._file.fileno(), SLOTS * _SLOT.size)
+        self._path = path
+        with path.open("a+b") as file:
+            file.truncate(SLOTS * _SLOT.size)
+            self._map = mmap.mmap(file.fileno(), SLOTS * _SLOT.size)
 
     def current(self, tenant_id: str, number: str) -> int:
         """Return the count of the number's slot."""
@@ -34,32 +35,14 @@ class Generations:
     def bump(self, tenant_id: str, number: str) -> None:
         """Make every cached answer for the number untrue, in all processes."""
         offset = self._offset(tenant_id, number)
-        with self._path_lock() as _:
+        with self._path.open("rb") as lock:  # opened anew each time: flock then excludes threads, too
+            fcntl.flock(lock, fcntl.LOCK_EX)
             _SLOT.pack_into(self._map, offset, self.current(tenant_id, number) + 1)
 
     def close(self) -> None:
         """Unmap the file."""
         self._map.close()
-        self._file.close()
-
-    def _path_lock(self) -> _FileLock:
-        return _FileLock(self._file.name)
 
     @staticmethod
     def _offset(tenant_id: str, number: str) -> int:
         return zlib.crc32(f"{tenant_id}\0{number}".encode(errors="replace")) % SLOTS * _SLOT.size
-
-
-class _FileLock:
-    """Excludes threads and processes alike: every lock opens the file anew."""
-
-    def __init__(self, path: str | bytes | int) -> None:
-        self._path = path
-
-    def __enter__(self) -> _FileLock:
-        self._file = open(self._path, "rb")  # noqa: PTH123, SIM115 - closed in __exit__
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()

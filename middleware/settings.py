@@ -45,10 +45,11 @@ def load_settings(data: Path | None = None) -> Settings:
     folder = data or Path(env.str("DATA", str(ROOT / "var")))
     customers = folder / "customers" if data else Path(env.str("CUSTOMERS", str(ROOT / "config" / "customers")))
     host, port = env.str("HOST", "127.0.0.1"), env.int("PORT", 8080)
+    sqlite = f"sqlite:///{folder.resolve() / 'm8crm.db'}"
     values = {
         "customers": customers.resolve(),
         "data": folder.resolve(),
-        "database_url": f"sqlite:///{folder.resolve() / 'm8crm.db'}" if data else env.str("DATABASE_URL", f"sqlite:///{folder.resolve() / 'm8crm.db'}"),
+        "database_url": sqlite if data else env.str("DATABASE_URL", sqlite),
         "public_url": env.str("PUBLIC_URL", f"http://{host}:{port}"),
         "host": host,
         "port": port,

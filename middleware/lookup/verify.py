@@ -23,4 +23,8 @@ def has_number(contact: Contact, number: PhoneNumber, region: str) -> bool:
 
 def by_latest(contacts: Iterable[Contact]) -> list[Contact]:
     """Return the contacts, the most recently updated first; those without a date keep their order at the end."""
-    return sorted(contacts, key=lambda contact: contact.updated_at.timestamp() if contact.updated_at else 0.0, reverse=True)
+    return sorted(
+        contacts,
+        key=lambda contact: contact.updated_at.timestamp() if contact.updated_at else 0.0,
+        reverse=True,
+    )

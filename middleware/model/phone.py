@@ -33,7 +33,9 @@ _ANONYMOUS = frozenset(
 )
 _OPAQUE = re.compile(r"[A-Za-z0-9._@:+-]{1,64}")
 _LETTER = re.compile(r"[^\W\d_]")
-_EXTENSION = re.compile(r"\s*(?:;ext=|ext(?:n|ension)?\.?|ankn(?:ytning)?\.?|anknytn\.?|x|#|durchwahl|dw)\s*:?\s*\d+\s*$", re.I)
+_EXTENSION = re.compile(
+    r"\s*(?:;ext=|ext(?:n|ension)?\.?|ankn(?:ytn(?:ing)?)?\.?|x|#|durchwahl|dw)\s*:?\s*\d+\s*$", re.I
+)
 _SEVERAL = re.compile(r"[/;,|]|\s{2,}|\n")
 _POSSIBLE = (ValidationResult.IS_POSSIBLE,)
 
@@ -78,7 +80,7 @@ class PhoneNumber:
         return self.national_digits[-SUFFIX_DIGITS:]
 
     def variants(self) -> tuple[str, ...]:
-        """Return the ways people store the number, the likeliest first, without doubles; empty if it cannot be dialled."""
+        """Return the ways people store the number, the likeliest first, each once; none if it cannot be dialled."""
         if not self.e164:
             return ()
         forms = (self.e164, self.national_digits, self.international, self.double_zero, self.national)

@@ -1,0 +1,109 @@
+"""Makes what a CRM holds fit to be shown: text without control characters, links that are links.
+
+M8Com shows HTML as text and renders markdown without images (specs/001, Markdown): HTML becomes markdown,
+images become their description, and markdown with a link that is not a web, mail or phone link is shown as
+plain text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from markdown_it import MarkdownIt
+from markdownify import markdownify
+
+from middleware.lookup.card import Card
+from middleware.model.activity import Activity
+from middleware.model.contact import Contact, ContactNumber, Email, Field, Link
+
+MAX_TEXT = 10_000  # characters of a body; more cannot be read while a phone rings
+MAX_LINE = 500  # characters of any other text
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HTML = re.compile(r"</?(?:p|br|div|span|ul|ol|li|b|strong|i|em|u|a|table|tr|td|h[1-6]|img|blockquote)\b[^<>]*>", re.I)
+_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)|!\[([^\]]*)\]\[[^\]]*\]")
+_SAFE_SCHEMES = ("http://", "https://", "mailto:", "tel:")
+_MARKDOWN = MarkdownIt("commonmark", {"html": False})
+
+ActivityT = TypeVar("ActivityT", bound=Activity)
+RecordT = TypeVar("RecordT", Contact, ContactNumber, Email, Field, Link, Activity)
+
+
+def clean_card(card: Card) -> Card:
+    """Return the card with every text and link fit to be shown."""
+    contact = _clean_strings(card.contact)
+    contact = replace(
+        contact,
+        display_name=contact.display_name or _fallback_name(contact),
+        numbers=tuple(n for n in map(_clean_strings, contact.numbers) if n.number),
+        emails=tuple(e for e in map(_clean_strings, contact.emails) if e.address),
+        fields=tuple(f for f in map(_clean_strings, contact.fields) if f.title and f.comment),
+        url=web_url(contact.url),
+        avatar_url=web_url(contact.avatar_url),
+        cover_photo_url=web_url(contact.cover_photo_url),
+    )
+    links = tuple(link for link in map(_clean_strings, card.links) if link.name and web_url(link.url))
+    return Card(contact=contact, activities=tuple(map(clean_activity, card.activities)), links=links)
+
+
+def clean_activity(activity: ActivityT) -> ActivityT:
+    """Return the activity with a body M8Com can show and no link but a web link."""
+    body, markdown = clean_body(activity.body, is_markdown=activity.markdown)
+    return replace(_clean_strings(activity), body=body, markdown=markdown, link=web_url(activity.link))
+
+
+def clean_body(text: str, *, is_markdown: bool) -> tuple[str, bool]:
+    """Return the text of a body and whether it is markdown; HTML becomes markdown."""
+    text = clean_text(text[: 2 * MAX_TEXT], MAX_TEXT)
+    if not is_markdown and _HTML.search(text):
+        text, is_markdown = markdownify(text, strip=["img", "script", "style"]).strip(), True
+    if not is_markdown:
+        return text, False
+    text = _IMAGE.sub(lambda match: match[1] or match[2] or "", text)
+    return text, _has_only_safe_links(text)
+
+
+def clean_text(text: str, most: int = MAX_LINE) -> str:
+    """Return ``text`` without control characters, cut at ``most`` characters."""
+    text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def web_url(url: str | None) -> str | None:
+    """Return ``url`` when it is an absolute http(s) link, else ``None``."""
+    text = clean_text(url or "", 2_000)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return None
+    is_web = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and " " not in text
+    return text if is_web else None
+
+
+def _clean_strings(record: RecordT) -> RecordT:
+    """Return the record with its short texts cleaned; an optional text that turns out empty becomes ``None``."""
+    changes: dict[str, str | None] = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, str) and field.name != "body":
+            text = clean_text(value, 2_000 if field.name.endswith(("url", "link")) else MAX_LINE)
+            changes[field.name] = text or (None if field.default is None else text)
+    return replace(record, **changes)  # type: ignore[arg-type]
+
+
+def _fallback_name(contact: Contact) -> str:
+    names = " ".join(filter(None, (contact.first_name, contact.last_name)))
+    return names or contact.company or (contact.numbers[0].number if contact.numbers else contact.id)
+
+
+def _has_only_safe_links(text: str) -> bool:
+    for token in _MARKDOWN.parse(text):
+        for child in token.children or ():
+            if child.type == "image":
+                return False
+            if child.type == "link_open" and not str(child.attrs.get("href", "")).lower().startswith(_SAFE_SCHEMES):
+                return False
+    # markdown-it refuses javascript: and its like as links and leaves them as text; another renderer may not
+    return not re.search(r"\]\(\s*(?!https?://|mailto:|tel:)[a-z][a-z0-9+.-]*:", text, re.I)
