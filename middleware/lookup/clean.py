@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from middleware.model.activity import Activity
 from middleware.model.contact import Contact, ContactNumber, Email, Field, Link
 
 MAX_TEXT = 10_000  # characters of a body; more cannot be read while a phone rings
+MAX_URL = 2_000  # characters
 MAX_LINE = 500  # characters of any other text
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _HTML = re.compile(r"</?(?:p|br|div|span|ul|ol|li|b|strong|i|em|u|a|table|tr|td|h[1-6]|img|blockquote)\b[^<>]*>", re.I)
@@ -27,31 +29,31 @@ _IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)|!\[([^\]]*)\]\[[^\]]*\]")
 _SAFE_SCHEMES = ("http://", "https://", "mailto:", "tel:")
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
-ActivityT = TypeVar("ActivityT", bound=Activity)
-RecordT = TypeVar("RecordT", Contact, ContactNumber, Email, Field, Link, Activity)
+Record = Contact | ContactNumber | Email | Field | Link | Activity
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 def clean_card(card: Card) -> Card:
     """Return the card with every text and link fit to be shown."""
-    contact = _clean_strings(card.contact)
+    contact = _clean_fields(card.contact)
     contact = replace(
         contact,
         display_name=contact.display_name or _fallback_name(contact),
-        numbers=tuple(n for n in map(_clean_strings, contact.numbers) if n.number),
-        emails=tuple(e for e in map(_clean_strings, contact.emails) if e.address),
-        fields=tuple(f for f in map(_clean_strings, contact.fields) if f.title and f.comment),
+        numbers=tuple(n for n in map(_clean_fields, contact.numbers) if n.number),
+        emails=tuple(e for e in map(_clean_fields, contact.emails) if e.address),
+        fields=tuple(f for f in map(_clean_fields, contact.fields) if f.title and f.comment),
         url=web_url(contact.url),
         avatar_url=web_url(contact.avatar_url),
         cover_photo_url=web_url(contact.cover_photo_url),
     )
-    links = tuple(link for link in map(_clean_strings, card.links) if link.name and web_url(link.url))
+    links = tuple(link for link in map(_clean_fields, card.links) if link.name and web_url(link.url))
     return Card(contact=contact, activities=tuple(map(clean_activity, card.activities)), links=links)
 
 
-def clean_activity(activity: ActivityT) -> ActivityT:
+def clean_activity(activity: Activity) -> Activity:
     """Return the activity with a body M8Com can show and no link but a web link."""
     body, markdown = clean_body(activity.body, is_markdown=activity.markdown)
-    return replace(_clean_strings(activity), body=body, markdown=markdown, link=web_url(activity.link))
+    return replace(_clean_fields(activity), body=body, markdown=markdown, link=web_url(activity.link))
 
 
 def clean_body(text: str, *, is_markdown: bool) -> tuple[str, bool]:
@@ -73,7 +75,7 @@ def clean_text(text: str, most: int = MAX_LINE) -> str:
 
 def web_url(url: str | None) -> str | None:
     """Return ``url`` when it is an absolute http(s) link, else ``None``."""
-    text = clean_text(url or "", 2_000)
+    text = clean_text(url or "", MAX_URL)
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -82,15 +84,17 @@ def web_url(url: str | None) -> str | None:
     return text if is_web else None
 
 
-def _clean_strings(record: RecordT) -> RecordT:
-    """Return the record with its short texts cleaned; an optional text that turns out empty becomes ``None``."""
-    changes: dict[str, str | None] = {}
+def _clean_fields(record: RecordT) -> RecordT:
+    """Return the record with short texts cleaned, empty optional ones ``None``, and naive moments read in UTC."""
+    changes: dict[str, object] = {}
     for field in fields(record):
         value = getattr(record, field.name)
         if isinstance(value, str) and field.name != "body":
-            text = clean_text(value, 2_000 if field.name.endswith(("url", "link")) else MAX_LINE)
+            text = clean_text(value, MAX_URL if field.name.endswith(("url", "link")) else MAX_LINE)
             changes[field.name] = text or (None if field.default is None else text)
-    return replace(record, **changes)  # type: ignore[arg-type]
+        elif isinstance(value, datetime) and value.tzinfo is None:
+            changes[field.name] = value.replace(tzinfo=UTC)
+    return replace(record, **changes)  # type: ignore[arg-type]  # mypy cannot match names to fields
 
 
 def _fallback_name(contact: Contact) -> str:

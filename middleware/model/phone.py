@@ -60,6 +60,11 @@ class PhoneNumber:
         return self.kind is NumberKind.DIALLABLE
 
     @property
+    def opaque_id(self) -> str | None:
+        """The id or address that stands in place of a number, if it is one."""
+        return self.raw if self.kind is NumberKind.OPAQUE else None
+
+    @property
     def international(self) -> str:
         """Country code and number, digits only."""
         return (self.e164 or "")[1:]
