@@ -27,6 +27,10 @@ _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\
 _HTML = re.compile(r"</?(?:p|br|div|span|ul|ol|li|b|strong|i|em|u|a|table|tr|td|h[1-6]|img|blockquote)\b[^<>]*>", re.I)
 _IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)|!\[([^\]]*)\]\[[^\]]*\]")
 _SAFE_SCHEMES = ("http://", "https://", "mailto:", "tel:")
+_UNSAFE_LINK = re.compile(
+    r"(?:\]\(\s*<?|^\s*\[[^\]]+\]:\s*<?)(?!https?://|mailto:|tel:)|<(?!https?://|mailto:|tel:)[a-z][a-z0-9+.-]+:",
+    re.I | re.M,
+)
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 Record = Contact | ContactNumber | Email | Field | Link | Activity
@@ -109,5 +113,5 @@ def _has_only_safe_links(text: str) -> bool:
                 return False
             if child.type == "link_open" and not str(child.attrs.get("href", "")).lower().startswith(_SAFE_SCHEMES):
                 return False
-    # markdown-it refuses javascript: and its like as links and leaves them as text; another renderer may not
-    return not re.search(r"\]\(\s*(?!https?://|mailto:|tel:)[a-z][a-z0-9+.-]*:", text, re.I)
+    # what markdown-it refuses to link it leaves as text; another renderer may not
+    return not _UNSAFE_LINK.search(text)

@@ -1,0 +1,82 @@
+"""What a CRM holds is made fit to be shown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from middleware.lookup.card import Card
+from middleware.lookup.clean import clean_body, clean_card, clean_text, web_url
+from middleware.model.activity import Note
+from middleware.model.contact import Contact, Field, Link
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "//evil.example", "ftp://x.example", "data:text/html,x", "/page", "", "http://", "https://["]
+)  # fmt: skip
+def test_only_web_links_survive(url: str) -> None:
+    """A link that is not http(s) is left out wherever it stands."""
+    contact = Contact(id="1", display_name="Ada", url=url, avatar_url=url, cover_photo_url=url)
+    card = clean_card(
+        Card(contact=contact, activities=(Note(timestamp=NOW, link=url),), links=(Link(name="New", url=url),))
+    )
+    found = (
+        card.contact.url,
+        card.contact.avatar_url,
+        card.contact.cover_photo_url,
+        card.activities[0].link,
+        card.links,
+    )
+    assert found == (None, None, None, None, ())
+    assert web_url("https://crm.example/1") == "https://crm.example/1"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_markdown", "shown"),
+    [
+        ("plain *text*", False, ("plain *text*", False)),
+        ("<p>Hello <b>you</b></p>", False, ("Hello **you**", True)),
+        ("1 < 2 and 3 > 2", False, ("1 < 2 and 3 > 2", False)),
+        ("**bold** [x](https://crm.example)", True, ("**bold** [x](https://crm.example)", True)),
+        ("see ![photo](https://crm.example/x.png)!", True, ("see photo!", True)),
+        ("[x](javascript:alert(1))", True, ("[x](javascript:alert(1))", False)),
+        ("[x](&#106;avascript:alert(1))", True, ("[x](&#106;avascript:alert(1))", False)),
+        ("[x]: javascript:alert(1)\n\n[x]", True, ("[x]: javascript:alert(1)\n\n[x]", False)),
+        ("<https://crm.example>", True, ("<https://crm.example>", True)),
+        ("[x](//evil.example)", True, ("[x](//evil.example)", False)),
+        ('<a href="javascript:alert(1)">x</a>', False, ("[x](javascript:alert(1))", False)),
+    ],
+)
+def test_bodies_are_text_or_safe_markdown(body: str, is_markdown: bool, shown: tuple[str, bool]) -> None:
+    """HTML becomes markdown, images their description, and markdown with a bad link is shown as text."""
+    assert clean_body(body, is_markdown=is_markdown) == shown
+
+
+@given(st.text())
+def test_cleaning_twice_changes_nothing(text: str) -> None:
+    """Clean text is clean and can be encoded."""
+    once = clean_text(text)
+    assert clean_text(once) == once
+    once.encode()
+
+
+def test_empty_optional_texts_are_left_out() -> None:
+    """An optional text that is empty once cleaned is unknown, and a nameless contact gets a name."""
+    contact = Contact(
+        id="7", display_name="\x00", first_name=" ", company="Acme", fields=(Field(title="", comment="x"),)
+    )
+    cleaned = clean_card(Card(contact=contact)).contact
+    assert (cleaned.display_name, cleaned.first_name, cleaned.fields) == ("Acme", None, ())
+
+
+def test_naive_moments_are_read_in_utc() -> None:
+    """A moment without zone does not depend on the server's clock settings."""
+    card = clean_card(
+        Card(contact=Contact(id="1", display_name="A"), activities=(Note(timestamp=datetime(2026, 3, 1)),))
+    )  # noqa: DTZ001
+    assert card.activities[0].timestamp == NOW

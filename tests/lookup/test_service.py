@@ -1,0 +1,237 @@
+"""The way a number takes, with adapters that behave and misbehave."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from middleware.errors import CRMAuthError, RateLimitedError
+from middleware.lookup.card import Busy, Failed, Hit, Miss, TimedOut
+from middleware.model.activity import Note, Task
+from middleware.model.call import User
+from middleware.model.contact import Contact, ContactNumber
+from middleware.tenants.tenant import LookupConfig
+from tests.lookup.zoo import ADA, NOW, NUMBER, Desk, Hanging, Zoo, note, tenant_of
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path / "generations")
+    yield desk
+    desk.generations.close()
+
+
+def test_known_number_is_a_hit(desk: Desk) -> None:
+    """A contact with the number is answered with its activities, newest first, ten of a type."""
+    crm = Zoo(notes=lambda: [note(day) for day in range(12, 0, -1)], tasks=lambda: [Task(timestamp=NOW)])
+    assert desk.ask(tenant_of(crm)) == Hit(body=b"Ada Webb")
+    ages = [(NOW - activity.timestamp).days for activity in desk.cards[0].activities]
+    assert ages == [0, *range(1, 11)]
+
+
+def test_contact_without_the_number_is_a_miss(desk: Desk) -> None:
+    """What an adapter found too broadly is not shown: the core verifies every contact."""
+    stranger = Contact(id="2", display_name="Bob", numbers=(ContactNumber(number="070-174 06 06"),))
+    assert isinstance(desk.ask(tenant_of(Zoo(contacts=lambda: [stranger]))), Miss)
+
+
+@pytest.mark.parametrize("number", ["", "Anonymous", "302", "+4612", "agent-7", "+46101234567", "9" * 400, "\x00"])
+def test_numbers_no_crm_knows_never_reach_it(desk: Desk, number: str) -> None:
+    """Withheld, internal, impossible, own numbers and ids are a miss without any CRM call."""
+    crm = Zoo()
+    assert isinstance(desk.ask(tenant_of(crm), number), Miss)
+    assert crm.asked == []
+
+
+def test_own_number_turns_to_the_called_one(desk: Desk) -> None:
+    """When the caller is the customer himself, the contact is the called number."""
+    crm = Zoo()
+    assert isinstance(desk.ask(tenant_of(crm), "+46101234567", to=NUMBER), Hit)
+    assert [number.e164 for number in crm.asked] == [NUMBER]
+
+
+def test_user_id_as_caller_turns_to_the_called_one(desk: Desk) -> None:
+    """When the caller is a user's id, the contact is the called number."""
+    assert isinstance(desk.ask(tenant_of(Zoo()), "u-1", to=NUMBER, user=User(id="u-1")), Hit)
+
+
+def test_id_in_place_of_a_number_is_looked_up_by_id(desk: Desk) -> None:
+    """An id goes to an adapter that can search by id, and never to the search by number."""
+    crm = Zoo(by_id={"cust-9": ADA})
+    assert isinstance(desk.ask(tenant_of(crm), "cust-9"), Hit)
+    assert isinstance(desk.ask(tenant_of(crm), "cust-8"), Miss)
+    assert isinstance(desk.ask(tenant_of(crm), "", numeric_id="cust-9"), Hit)
+    assert crm.asked == []
+
+
+def test_second_lookup_is_answered_from_the_cache_until_it_is_old(desk: Desk) -> None:
+    """A hit is kept for its time, then the CRM is asked again."""
+    crm = Zoo()
+    tenant = tenant_of(crm)
+    for moment, asked in ((1000.0, 1), (1299.0, 1), (1301.0, 2)):
+        desk.now = moment
+        assert isinstance(desk.ask(tenant), Hit)
+        assert len(crm.asked) == asked
+
+
+def test_miss_is_kept_for_a_shorter_time(desk: Desk) -> None:
+    """An unknown number is asked for again after a minute."""
+    crm = Zoo(contacts=list)
+    for moment, asked in ((1000.0, 1), (1059.0, 1), (1061.0, 2)):
+        desk.now = moment
+        desk.ask(tenant_of(crm))
+        assert len(crm.asked) == asked
+
+
+def test_what_happened_to_a_number_drops_its_answer(desk: Desk) -> None:
+    """After a delivered call the CRM is asked again, in every process."""
+    crm = Zoo()
+    tenant = tenant_of(crm)
+    desk.ask(tenant)
+    desk.generations.bump("acme", NUMBER)
+    desk.ask(tenant)
+    assert len(crm.asked) == 2
+
+
+def test_new_configuration_drops_old_answers(desk: Desk) -> None:
+    """An answer of an earlier revision of the customer's file is not shown."""
+    crm = Zoo()
+    desk.ask(tenant_of(crm))
+    desk.ask(replace(tenant_of(crm), revision="r2"))
+    assert len(crm.asked) == 2
+
+
+def test_customers_do_not_see_each_others_answers(desk: Desk) -> None:
+    """The same number at two customers is two questions."""
+    bob = replace(ADA, display_name="Bob")
+    assert desk.ask(tenant_of(Zoo(), id="a")) == Hit(body=b"Ada Webb")
+    assert desk.ask(tenant_of(Zoo(contacts=lambda: [bob]), id="b")) == Hit(body=b"Bob")
+
+
+def _raise(error: BaseException) -> list[Contact]:
+    raise error
+
+
+@pytest.mark.parametrize(
+    "error", [CRMAuthError("no"), ValueError("bug"), SystemExit(), KeyboardInterrupt(), RecursionError(), MemoryError()]
+)
+def test_failure_is_a_failure_and_is_not_kept(desk: Desk, error: BaseException) -> None:
+    """Whatever an adapter raises, the caller gets a failure, and the next one is tried anew."""
+    crm = Zoo(contacts=lambda: _raise(error))
+    tenant = tenant_of(crm)
+    assert desk.ask(tenant) == Failed(reason=type(error).__name__)
+    crm.contacts = lambda: [ADA]
+    assert isinstance(desk.ask(tenant), Hit)
+
+
+def test_rate_limit_hands_its_wait_on(desk: Desk) -> None:
+    """The time that a CRM asks for reaches the caller."""
+    error = RateLimitedError("slow down", retry_after=timedelta(seconds=7))
+    result = desk.ask(tenant_of(Zoo(contacts=lambda: _raise(error))))
+    assert result == Failed(reason="RateLimitedError", retry_after=timedelta(seconds=7))
+
+
+@pytest.mark.parametrize("garbage", [None, 1, "x", [None], [object()], [{"id": "1"}]])
+def test_garbage_from_an_adapter_is_a_failure(desk: Desk, garbage: object) -> None:
+    """An adapter that returns no contacts at all does not break the lookup."""
+    assert isinstance(desk.ask(tenant_of(Zoo(contacts=lambda: garbage))), Failed)  # type: ignore[arg-type,return-value]
+
+
+def test_endless_contacts_end(desk: Desk) -> None:
+    """An adapter that never stops yielding is cut off."""
+
+    def forever() -> Iterator[Contact]:
+        while True:
+            yield ADA
+
+    assert isinstance(desk.ask(tenant_of(Zoo(contacts=forever))), Hit)
+
+
+def test_hanging_crm_times_out_and_fills_the_cache_later(desk: Desk) -> None:
+    """The caller waits no longer than his deadline; the late answer serves the next one."""
+    hanging = Hanging()
+    crm = Zoo(contacts=hanging)
+    tenant = tenant_of(crm)
+    assert desk.ask(tenant, patience=0.02) == TimedOut()
+    hanging.release.set()
+    assert isinstance(desk.ask(tenant), Hit)
+    assert len(crm.asked) == 1
+
+
+def test_late_activities_are_left_out(desk: Desk) -> None:
+    """At the deadline the contact is answered with the activities that have come."""
+    release = threading.Event()
+
+    def late() -> list[Note]:
+        release.wait(30)
+        return [note(1)]
+
+    tenant = tenant_of(Zoo(notes=late, tasks=lambda: [Task(timestamp=NOW)]))
+    assert desk.ask(tenant, patience=0.2) == Hit(body=b"Ada Webb", is_partial=True)
+    assert [type(activity) for activity in desk.cards[0].activities] == [Task]
+    release.set()
+    assert desk.ask(tenant) == Hit(body=b"Ada Webb")
+    assert [type(activity) for activity in desk.cards[-1].activities] == [Task, Note]
+
+
+def test_failing_activities_are_left_out(desk: Desk) -> None:
+    """One type of activity that fails does not cost the card; it is asked for again soon."""
+    crm = Zoo(notes=lambda: _raise(ValueError()), tasks=lambda: [Task(timestamp=NOW)])  # type: ignore[arg-type,return-value]
+    assert desk.ask(tenant_of(crm)) == Hit(body=b"Ada Webb", is_partial=True)
+    desk.now += 61
+    desk.ask(tenant_of(crm))
+    assert len(crm.asked) == 2
+
+
+def test_hung_customer_gets_busy_and_others_do_not_notice(desk: Desk) -> None:
+    """When all slots of a customer hang, his next lookup is refused at once; another customer's is answered."""
+    hanging = Hanging()
+    hung = tenant_of(Zoo(contacts=hanging), lookup=LookupConfig(slots=2))
+    assert desk.ask(hung, "+46701740606", patience=0) == TimedOut()
+    assert desk.ask(hung, "+46701740607", patience=0) == TimedOut()
+    assert desk.ask(hung, "+46701740608") == Busy()
+    assert isinstance(desk.ask(tenant_of(Zoo(), id="other")), Hit)
+    hanging.release.set()
+
+
+def test_thirty_phones_ring_once(desk: Desk) -> None:
+    """Thirty identical lookups at once are one question to the CRM and thirty right answers."""
+    hanging = Hanging()
+    crm = Zoo(contacts=hanging)
+    tenant = tenant_of(crm)
+    with ThreadPoolExecutor(30) as phones:
+        answers = [phones.submit(desk.ask, tenant) for _ in range(30)]
+        assert hanging.entered.acquire(timeout=10)
+        hanging.release.set()
+        assert {answer.result() for answer in answers} == {Hit(body=b"Ada Webb")}
+    assert len(crm.asked) == 1
+
+
+def test_first_source_in_order_wins(desk: Desk) -> None:
+    """With several CRMs the contact of the first in the customer's file is shown; a miss there asks the next."""
+    bob = replace(ADA, display_name="Bob")
+    assert desk.ask(tenant_of(Zoo(), Zoo(contacts=lambda: [bob]))) == Hit(body=b"Ada Webb")
+    assert desk.ask(tenant_of(Zoo(contacts=list), Zoo(contacts=lambda: [bob]), id="b")) == Hit(body=b"Bob")
+
+
+def test_failure_outranks_a_miss(desk: Desk) -> None:
+    """A miss in one CRM proves nothing when another could not be asked."""
+    failing = Zoo(contacts=lambda: _raise(CRMAuthError("no")))
+    assert isinstance(desk.ask(tenant_of(Zoo(contacts=list), failing)), Failed)
+
+
+@pytest.mark.parametrize(("policy", "name"), [("latest", "New"), ("first", "Old"), ("all", "New")])
+def test_shared_number_follows_the_policy(desk: Desk, policy: str, name: str) -> None:
+    """Of several contacts with the number the most recently updated is shown, or the first, or all by name."""
+    old = replace(ADA, id="1", display_name="Old", updated_at=NOW - timedelta(days=9))
+    new = replace(ADA, id="2", display_name="New", updated_at=NOW)
+    lookup = LookupConfig(several=policy)  # type: ignore[arg-type]
+    assert desk.ask(tenant_of(Zoo(contacts=lambda: [old, new]), lookup=lookup)) == Hit(body=name.encode())
+    others = [field.comment for field in desk.cards[0].contact.fields]
+    assert others == (["Old"] if policy == "all" else [])
