@@ -8,7 +8,11 @@ from pathlib import Path
 
 from middleware.generations import Generations
 
-BUMP = "import sys, pathlib; from middleware.generations import Generations as G; G(pathlib.Path(sys.argv[1])).bump('acme', '+461')"
+BUMP = """
+import sys, pathlib
+from middleware.generations import Generations
+Generations(pathlib.Path(sys.argv[1])).bump("acme", "+461")
+"""
 
 
 def test_another_process_sees_what_changed(tmp_path: Path) -> None:

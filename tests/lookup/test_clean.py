@@ -76,7 +76,6 @@ def test_empty_optional_texts_are_left_out() -> None:
 
 def test_naive_moments_are_read_in_utc() -> None:
     """A moment without zone does not depend on the server's clock settings."""
-    card = clean_card(
-        Card(contact=Contact(id="1", display_name="A"), activities=(Note(timestamp=datetime(2026, 3, 1)),))
-    )  # noqa: DTZ001
+    naive = NOW.replace(tzinfo=None)
+    card = clean_card(Card(contact=Contact(id="1", display_name="A"), activities=(Note(timestamp=naive),)))
     assert card.activities[0].timestamp == NOW
