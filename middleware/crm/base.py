@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+from middleware.errors import CRMError
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, LoggedCall, User
 from middleware.model.contact import Contact, Link
@@ -22,6 +23,9 @@ from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber
 
 if TYPE_CHECKING:
+    from requests import Response
+    from requests.auth import AuthBase
+
     from middleware.crm.session import CRMSession
 
 SettingsT = TypeVar("SettingsT")
@@ -124,6 +128,15 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Try the credentials and every right that the methods above need, one finding each."""
         raise NotImplementedError
+
+    # hooks with defaults ---------------------------------------------------------------------------
+    def auth(self) -> AuthBase | None:
+        """Return what signs the requests of ``ctx.http``, as ``requests`` has it."""
+        return None
+
+    def classify(self, response: Response) -> CRMError | None:
+        """Return the error that ``response`` means, for APIs whose status lies; ``None`` leaves it to the status."""
+        return None
 
     def close(self) -> None:
         """Give back what the instance holds, e.g. a connection pool; called when its configuration is replaced."""

@@ -1,0 +1,178 @@
+"""``CRMSession``: the only way out for adapters, with the interface of ``requests``.
+
+Bound to the CRM's host and to the deadline of the call: neither a hanging server nor one that drips its
+header or body outlasts it.  No redirects, no proxies from the environment, no cookies, TLS always verified,
+answers capped.  Every failure is a :class:`middleware.errors.CRMError` whose message holds no URL.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from threading import Lock
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from middleware.crm.watchdog import Watchdog, watched_manager
+from middleware.errors import (
+    CRMAuthError,
+    CRMError,
+    CRMRejectedError,
+    CRMResponseError,
+    CRMTimeoutError,
+    CRMUnavailableError,
+    RateLimitedError,
+)
+from middleware.model.deadline import Deadline
+
+MAX_BYTES = 2 * 1024 * 1024
+MAX_VENDOR_TEXT = 500  # characters
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+Classify = Callable[[requests.Response], CRMError | None]
+
+
+class _Transport(HTTPAdapter):
+    """Connections that a watchdog can shut down."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        self.poolmanager = watched_manager(*args, **kwargs)
+
+
+_transports: dict[str, _Transport] = {}  # one pool of connections per CRM host, shared by the process
+_lock = Lock()
+_watchdog = Watchdog()
+
+
+class CRMSession:
+    """A session for one call of an adapter; cheap to make, since connections are shared per host."""
+
+    def __init__(
+        self,
+        base_url: str | None,
+        deadline: Deadline,
+        auth: AuthBase | None = None,
+        classify: Classify | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._base_url = (base_url or "").rstrip("/")
+        self._deadline = deadline
+        self._auth = auth
+        self._classify = classify
+        self._max_bytes = max_bytes
+
+    def get(self, path: str, **kwargs: Any) -> requests.Response:
+        """Send GET; see :meth:`request`."""
+        return self.request("GET", path, **kwargs)
+
+    def post(self, path: str, **kwargs: Any) -> requests.Response:
+        """Send POST; see :meth:`request`."""
+        return self.request("POST", path, **kwargs)
+
+    def put(self, path: str, **kwargs: Any) -> requests.Response:
+        """Send PUT; see :meth:`request`."""
+        return self.request("PUT", path, **kwargs)
+
+    def patch(self, path: str, **kwargs: Any) -> requests.Response:
+        """Send PATCH; see :meth:`request`."""
+        return self.request("PATCH", path, **kwargs)
+
+    def delete(self, path: str, **kwargs: Any) -> requests.Response:
+        """Send DELETE; see :meth:`request`."""
+        return self.request("DELETE", path, **kwargs)
+
+    def request(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """Send once to ``path`` below the CRM's address, or to an absolute URL on its host.
+
+        ``kwargs`` are those of ``requests.Request`` (``params``, ``json``, ``data``, ``headers``, ``auth``).
+        Returns a 2xx answer, whole; raises the ``CRMError`` that tells what to do about any other.
+        """
+        url = self._url(path)
+        host = urlsplit(url).hostname or ""
+        request = requests.Request(method, url, auth=kwargs.pop("auth", self._auth), **kwargs).prepare()
+        request.headers.setdefault("Accept", "application/json")
+        request.headers.setdefault("User-Agent", "m8crm")
+        with _watchdog.watch(self._deadline) as watch:
+            try:
+                response = self._send(request, host)
+            except requests.RequestException as error:
+                if watch.has_barked or self._deadline.is_over or isinstance(error, requests.Timeout):
+                    raise CRMTimeoutError(f"{host} did not answer in time") from None
+                raise CRMUnavailableError(f"{host} could not be reached ({type(error).__name__})") from None
+        self._raise_for(response, host)
+        return response
+
+    def _url(self, path: str) -> str:
+        url = path if "://" in path else f"{self._base_url}/{path.lstrip('/')}"
+        parts, base = urlsplit(url), urlsplit(self._base_url)
+        if not self._base_url or (parts.scheme, parts.netloc) != (base.scheme, base.netloc):
+            raise CRMRejectedError("the URL is not on this CRM's host")
+        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+            raise CRMRejectedError("only https reaches a CRM")
+        return url
+
+    def _send(self, request: requests.PreparedRequest, host: str) -> requests.Response:
+        remaining = self._deadline.remaining
+        if remaining <= 0:
+            raise requests.Timeout
+        with _lock:
+            transport = _transports.setdefault(self._base_url, _Transport(pool_maxsize=64, max_retries=0))
+        response = transport.send(request, stream=True, timeout=(remaining, remaining), verify=True)
+        body = bytearray()
+        for chunk in response.iter_content(16_384):
+            body += chunk
+            if len(body) > self._max_bytes:
+                response.close()
+                raise CRMResponseError(f"{host} answered more than {self._max_bytes} bytes")
+            if self._deadline.is_over:
+                response.close()
+                raise requests.Timeout
+        response._content = bytes(body)  # what requests does itself when it is not streaming
+        return response
+
+    def _raise_for(self, response: requests.Response, host: str) -> None:
+        error = self._classify(response) if self._classify else None
+        error = error or _error_of(response, host)
+        if error is not None:
+            raise error
+
+
+def read_json(response: requests.Response) -> Any:
+    """Return the answer's JSON; one that cannot be read is a :class:`CRMResponseError`."""
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError):
+        raise CRMResponseError("the CRM's answer is no JSON") from None
+
+
+def _error_of(response: requests.Response, host: str) -> CRMError | None:
+    status, text = response.status_code, response.text[:MAX_VENDOR_TEXT] if response.status_code >= 400 else None
+    message = f"{host} answered {status}"
+    if 200 <= status < 300:
+        return None
+    if status in (401, 403):
+        return CRMAuthError(message, vendor_text=text)
+    if status == 429:
+        wait = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+        return RateLimitedError(message, retry_after=wait, vendor_text=text)
+    if status >= 500:
+        return CRMUnavailableError(message, vendor_text=text)
+    if status >= 400:
+        return CRMRejectedError(message, vendor_text=text)
+    return CRMResponseError(message)
+
+
+def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
+    """Read ``Retry-After`` in seconds or as a date (RFC 9110, 10.2.3); nonsense is ``None``."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return timedelta(seconds=min(int(text[:10]), 86_400))
+    try:
+        return max(parsedate_to_datetime(text) - now, timedelta())
+    except (TypeError, ValueError):
+        return None

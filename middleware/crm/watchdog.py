@@ -1,0 +1,125 @@
+"""Ends a request at its deadline by shutting its socket down.
+
+Hand-written: a time-out of ``requests`` restarts with every byte, so a CRM that drips its header or body
+holds a thread as long as it likes.  Nothing on PyPI bounds the whole time of a ``requests`` call.
+"""
+
+from __future__ import annotations
+
+import heapq
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from middleware.model.deadline import Deadline
+
+_current = threading.local()
+
+
+@dataclass(slots=True)
+class Watch:
+    """One request under watch, on the thread that sends it."""
+
+    sock: socket.socket | None = None
+    is_over: bool = False
+    has_barked: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def bark(self) -> None:
+        """Shut the request's socket down, unless the request is over."""
+        with self.lock:
+            if self.is_over:
+                return
+            self.has_barked = True
+            if self.sock is not None:
+                with suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class Watchdog:
+    """One thread that wakes at each deadline."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Deadline, Watch]] = []
+        self._order = count()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watch(self, deadline: Deadline) -> Iterator[Watch]:
+        """Shut down the connection that this thread uses inside the block when ``deadline`` passes."""
+        watch = Watch()
+        _current.watch = watch
+        with self._wake:
+            if self._thread is None or not self._thread.is_alive():  # started late: threads do not survive a fork
+                self._thread = threading.Thread(target=self._run, name="crm-watchdog", daemon=True)
+                self._thread.start()
+            heapq.heappush(self._heap, (deadline.at, next(self._order), deadline, watch))
+            self._wake.notify()
+        try:
+            yield watch
+        finally:
+            with watch.lock:
+                watch.is_over = True
+                watch.sock = None
+            _current.watch = None
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if not self._heap:
+                    self._wake.wait()
+                    continue
+                deadline, watch = self._heap[0][2:]
+                if not watch.is_over and not deadline.is_over:
+                    self._wake.wait(deadline.remaining)
+                    continue
+                heapq.heappop(self._heap)
+            watch.bark()
+
+
+class _Watched:
+    """Tells the watch of this thread which socket its request uses."""
+
+    sock: socket.socket | None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]  # of the connection class beside
+        watch: Watch | None = getattr(_current, "watch", None)
+        if watch is not None:
+            with watch.lock:
+                watch.sock = self.sock
+            if watch.has_barked and self.sock is not None:
+                raise TimeoutError
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+class _WatchedHTTP(_Watched, HTTPConnection):
+    pass
+
+
+class _WatchedHTTPS(_Watched, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedHTTP
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedHTTPS
+
+
+def watched_manager(num_pools: int, maxsize: int, block: bool = False, **kwargs: Any) -> PoolManager:
+    """Return urllib3's pool manager with connections that a watchdog can shut down."""
+    manager = PoolManager(num_pools=num_pools, maxsize=maxsize, block=block, **kwargs)
+    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+    return manager
