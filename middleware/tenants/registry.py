@@ -1,0 +1,106 @@
+"""The customers of this installation, each read when he is first asked for and again when his file changes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+import structlog
+
+from middleware.errors import ConfigError
+from middleware.model.deadline import Clock
+from middleware.tenants.config import TENANT_ID, read_tenant
+from middleware.tenants.tenant import Tenant
+
+LOOK_EVERY = 0.5  # seconds: a change is in force within one
+GONE_AFTER = 10.0  # seconds without a file: longer than an editor takes to replace it
+
+log = structlog.get_logger("m8crm.tenants")
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+@dataclass(slots=True)
+class _Entry:
+    tenant: Tenant | None = None
+    problem: ConfigError | None = None
+    files: list[Path] = field(default_factory=list)
+    stamp: Stamp = ()
+    looked_at: float = float("-inf")
+    missing_since: float | None = None
+
+
+class Tenants:
+    """Customers by id.  Nothing is scanned: asking for one costs the same with ten thousand others."""
+
+    def __init__(self, folder: Path, *, clock: Clock = time.monotonic) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._entries: dict[str, _Entry] = {}
+        self._lock = Lock()
+
+    def get(self, tenant_id: str) -> Tenant | None:
+        """Return the last good version of the customer, or ``None``."""
+        entry = self._look(tenant_id)
+        return entry.tenant if entry else None
+
+    def problem(self, tenant_id: str) -> ConfigError | None:
+        """Return what is wrong with the customer's file now."""
+        entry = self._look(tenant_id)
+        return entry.problem if entry else None
+
+    def ids(self) -> list[str]:
+        """Return the ids of all customers that have a file."""
+        return sorted(path.stem for path in self._folder.glob("*.toml") if TENANT_ID.fullmatch(path.stem))
+
+    def _look(self, tenant_id: str) -> _Entry | None:
+        entry = self._entries.get(tenant_id)
+        now = self._clock()
+        if entry and now - entry.looked_at < LOOK_EVERY:
+            return entry
+        if not TENANT_ID.fullmatch(tenant_id):
+            return None
+        path = self._folder / f"{tenant_id}.toml"
+        if entry is None and not path.exists():
+            return None
+        with self._lock:
+            entry = self._entries.setdefault(tenant_id, _Entry())
+            if now - entry.looked_at >= LOOK_EVERY:
+                entry.looked_at = now
+                self._refresh(tenant_id, entry, path, now)
+            return self._entries.get(tenant_id)
+
+    def _refresh(self, tenant_id: str, entry: _Entry, path: Path, now: float) -> None:
+        if not path.exists():
+            entry.missing_since = entry.missing_since or now
+            if entry.tenant is None or now - entry.missing_since >= GONE_AFTER:
+                del self._entries[tenant_id]
+            return
+        entry.missing_since = None
+        stamp = _stamp([path, *entry.files])
+        if stamp == entry.stamp:
+            return
+        try:
+            # an old adapter may still be in use by a lookup: it is closed when the last of them lets it go
+            entry.tenant, entry.files = read_tenant(path)
+            entry.problem = None
+        except ConfigError as error:
+            entry.problem = error
+            log.error("customer_file_broken", customer=tenant_id, file=error.where, problems=error.problems)
+        except Exception as error:  # an adapter that breaks on its settings must not take the customer down
+            entry.problem = ConfigError(path.name, [f"an adapter refuses it ({type(error).__name__})"])
+            log.error("customer_file_broken", customer=tenant_id, file=path.name, error=type(error).__name__)
+        entry.stamp = _stamp([path, *entry.files])
+
+
+def _stamp(paths: list[Path]) -> Stamp:
+    return tuple(map(_stamp_of, paths))
+
+
+def _stamp_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
