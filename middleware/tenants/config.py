@@ -55,7 +55,7 @@ class SecretField(fields.Field[Secret]):
 class SettingsSchema(Schema):
     """What the schemas that are built from adapters' settings have in common."""
 
-    TYPE_MAPPING = {Secret: SecretField, timedelta: Duration}
+    TYPE_MAPPING = {Secret: SecretField, timedelta: Duration}  # noqa: RUF012 - as marshmallow declares it
 
 
 def _at_most(most: timedelta) -> Any:

@@ -1,0 +1,1 @@
+"""One file per CRM; README.rst has the recipe."""
