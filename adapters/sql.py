@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -92,9 +92,8 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
         """Run ``find_contact_by_id``."""
-        return next(
-            _contacts("find_contact_by_id", self._rows("find_contact_by_id", {"id": numeric_id}, ctx.deadline)), None
-        )
+        rows = self._rows("find_contact_by_id", {"id": numeric_id}, ctx.deadline)
+        return next(_contacts("find_contact_by_id", rows), None)
 
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
         """Run ``find_notes``."""
@@ -122,9 +121,8 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def create_links(self, contact: Contact) -> Iterable[Link]:
         """Return the configured buttons for the contact."""
-        return [
-            Link(name=name, url=url.replace("{id}", quote(contact.id, safe=""))) for name, url in self._links.items()
-        ]
+        quoted = quote(contact.id, safe="")
+        return [Link(name=name, url=url.replace("{id}", quoted)) for name, url in self._links.items()]
 
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
         """Run ``log_call``; a unique key in the database makes a second one harmless."""
@@ -175,10 +173,10 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         rows = self._rows(query, {"contact_id": contact.id}, ctx.deadline)
         return [_record(kind, query, row._asdict()) for row in rows]
 
-    def _rows(self, query: str, parameters: dict[str, object], deadline: Deadline) -> list[Row[Any]]:
+    def _rows(self, query: str, parameters: Mapping[str, object], deadline: Deadline) -> list[Row[Any]]:
         """Run one query in a transaction of its own; every failure is a ``CRMError`` without its parameters."""
         clause = self._queries[query]
-        wanted = {name: parameters[name] for name in clause._bindparams}
+        wanted = {name: parameters[name] for name in clause.compile().params}
         try:
             with self._engine.begin() as connection:
                 _bound_wait(self._engine, connection.connection.driver_connection, deadline)
@@ -189,9 +187,7 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         except (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError) as error:
             raise CRMRejectedError(f"the database refuses queries.{query}", vendor_text=_reason(error)) from None
         except exc.DBAPIError as error:
-            if "no such" in _reason(error) or "syntax error" in _reason(
-                error
-            ):  # SQLite calls a wrong query operational
+            if re.match(r"no such|near ", _reason(error)):  # SQLite calls a wrong query operational
                 raise CRMRejectedError(f"the database refuses queries.{query}", vendor_text=_reason(error)) from None
             raise CRMUnavailableError("the database cannot be reached", vendor_text=_reason(error)) from None
         except exc.SQLAlchemyError as error:
@@ -204,7 +200,7 @@ def _compile(name: str, query: str) -> TextClause:
     if re.search(r"%s|\?(?![^']*'[^']*$)", re.sub(r"'(?:[^']|'')*'", "", query)):
         raise ValueError(f"queries.{name}: use named parameters such as :{min(PARAMETERS[name])}, not ? or %s")
     clause = text(query)
-    unknown = set(clause._bindparams) - PARAMETERS[name]
+    unknown = set(clause.compile().params) - PARAMETERS[name]
     if unknown:
         known = ", ".join(f":{parameter}" for parameter in sorted(PARAMETERS[name]))
         raise ValueError(f"queries.{name}: unknown parameter :{min(unknown)}; known: {known}")
@@ -316,13 +312,12 @@ def _value(query: str, column: str, value: Any) -> Any:
         raise CRMResponseError(f"queries.{query}: the column {column} cannot be read") from None
 
 
-def _moment(value: Any) -> datetime:
+def _moment(value: object) -> datetime:
     """Read a moment: a datetime, a date, ISO 8601, or Unix seconds or milliseconds; naive ones are UTC."""
     if isinstance(value, (int, float, Decimal)) or (isinstance(value, str) and value.isdigit()):
         number = float(value)
         return datetime.fromtimestamp(number / 1000 if abs(number) > 1e11 else number, UTC)
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
