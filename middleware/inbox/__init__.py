@@ -1,0 +1,1 @@
+"""What was accepted, durably, and how far its delivery is."""

@@ -1,0 +1,231 @@
+"""``Inbox``: accept an event durably, and show what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Row, and_, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from middleware.inbox.database import Database
+from middleware.inbox.tables import attempt, delivery, event, lane
+
+Status = Literal["accepted", "duplicate", "quarantined"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What the sender is told; ``id`` finds the event again."""
+
+    id: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try to write a call into a CRM, in plain words."""
+
+    at: datetime
+    channel: str
+    outcome: str
+    words: str
+    took_ms: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event as it came and what became of it; ``state`` is that of its least finished delivery."""
+
+    id: str
+    tenant_id: str
+    sender: str
+    received_at: datetime
+    state: str
+    reason: str | None
+    raw: bytes
+    due_at: datetime | None = None
+    external_id: str | None = None
+    url: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How the inbox stands: events by state, and for how long the oldest due one has been waiting (seconds)."""
+
+    states: dict[str, int]
+    oldest_due: float
+    paused: int
+
+
+_UNFINISHED_FIRST = ("queued", "waiting", "dead", "parked", "delivered", "quarantined", "ignored")
+
+
+class Inbox:
+    """The durable store of events; one per process, shared by its threads."""
+
+    def __init__(self, database_url: str, *, key: bytes, now: Callable[[], datetime]) -> None:
+        self.database = Database(database_url)
+        self.now = now
+        self._key = key
+
+    def accept(
+        self,
+        tenant_id: str,
+        sender: str,
+        *,
+        key: str,
+        raw: bytes,
+        content_type: str,
+        errors: dict[str, Any] | None = None,
+    ) -> Accepted:
+        """Store the event once, on disk when this returns; raises ``StorageError`` and stores nothing otherwise.
+
+        The same key with another content is another event: an update of the same call.
+        """
+        event_id = secrets.token_hex(12)
+        row: dict[str, Any] = {
+            "id": event_id,
+            "tenant": tenant_id,
+            "sender": sender,
+            "key": self._hash(tenant_id, sender, key.encode(errors="replace")),
+            "digest": self._hash(tenant_id, sender, raw),
+            "content_type": content_type[:100],
+            "raw": raw,
+            "received_at": self.now().timestamp(),
+            "state": "queued" if errors is None else "quarantined",
+            "reason": None if errors is None else json.dumps(errors, default=str),
+        }
+        insert = (postgresql if self.database.dialect == "postgresql" else sqlite).insert(event)
+        with self.database.write() as connection:
+            if connection.execute(insert.values(row).on_conflict_do_nothing()).rowcount:
+                return Accepted(id=event_id, status="accepted" if errors is None else "quarantined")
+            same = and_(*(event.c[name] == row[name] for name in ("tenant", "sender", "key", "digest")))
+            return Accepted(id=connection.execute(select(event.c.id).where(same)).scalar_one(), status="duplicate")
+
+    def find_event(self, event_id: str) -> StoredEvent | None:
+        """Return the event with all its attempts."""
+        with self.database.read() as connection:
+            row = connection.execute(select(event).where(event.c.id == event_id)).first()
+            if row is None:
+                return None
+            deliveries = connection.execute(select(delivery).where(delivery.c.event_seq == row.seq)).all()
+            tries = connection.execute(
+                select(attempt, delivery.c.channel)
+                .join(delivery, attempt.c.delivery_id == delivery.c.id)
+                .where(delivery.c.event_seq == row.seq)
+                .order_by(attempt.c.id)
+            ).all()
+        return _stored(row, deliveries, tuple(map(_attempt, tries)))
+
+    def list_events(
+        self,
+        tenant_id: str | None = None,
+        state: str | None = None,
+        sender: str | None = None,
+        limit: int = 50,
+    ) -> list[StoredEvent]:
+        """Return the latest events that match, newest first, without their attempts."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(event).where(_matches(tenant_id, state, sender)).order_by(event.c.seq.desc()).limit(limit)
+            ).all()
+            seqs = [row.seq for row in rows]
+            deliveries = connection.execute(select(delivery).where(delivery.c.event_seq.in_(seqs))).all()
+        return [_stored(row, [d for d in deliveries if d.event_seq == row.seq]) for row in rows]
+
+    def retry_events(self, ids: Sequence[str] = (), *, tenant_id: str | None = None, state: str | None = None) -> int:
+        """Deliver again at once what is dead, parked, waiting or quarantined among the matching events.
+
+        Ends the pause of the customers concerned, and returns how many events will be tried.
+        """
+        wanted = and_(_matches(tenant_id, state, None), event.c.id.in_(ids) if ids else event.c.seq > 0)
+        with self.database.write() as connection:
+            rows = connection.execute(select(event.c.seq, event.c.tenant, event.c.state).where(wanted)).all()
+            seqs = [row.seq for row in rows]
+            due = {"state": "waiting", "due_at": self.now().timestamp(), "first_attempt_at": None, "crashes": 0}
+            open_ = and_(delivery.c.event_seq.in_(seqs), delivery.c.state != "delivered")
+            retried = set(connection.execute(select(delivery.c.event_seq).where(open_)).scalars())
+            connection.execute(update(delivery).where(open_).values(due))
+            again = and_(event.c.seq.in_(seqs), event.c.state.in_(("quarantined", "ignored")))
+            retried |= set(connection.execute(select(event.c.seq).where(again)).scalars())
+            connection.execute(update(event).where(again).values(state="queued", reason=None))
+            free = {"paused_revision": None, "due_at": 0.0, "failures": 0}
+            connection.execute(update(lane).where(lane.c.tenant.in_({row.tenant for row in rows})).values(free))
+        return len(retried)
+
+    def summary(self) -> Summary:
+        """Return how the inbox stands."""
+        now = self.now().timestamp()
+        with self.database.read() as connection:
+            counted = connection.execute(
+                select(event.c.state, func.count()).where(event.c.state != "planned").group_by(event.c.state)
+            ).all()
+            counted = [*counted, *connection.execute(select(delivery.c.state, func.count()).group_by(delivery.c.state))]
+            queued = connection.execute(select(func.min(event.c.received_at)).where(event.c.state == "queued")).scalar()
+            waiting = connection.execute(
+                select(func.min(delivery.c.due_at)).where(delivery.c.state == "waiting")
+            ).scalar()
+            paused = connection.execute(
+                select(func.count()).select_from(lane).where(lane.c.paused_revision.is_not(None))
+            ).scalar_one()
+        oldest = min(filter(None, (queued, waiting)), default=now)
+        return Summary(states={row[0]: row[1] for row in counted}, oldest_due=max(0.0, now - oldest), paused=paused)
+
+    def check(self) -> None:
+        """Raise ``StorageError`` unless something can be written now."""
+        with self.database.write() as connection:
+            connection.execute(update(lane).where(lane.c.tenant == "").values(due_at=0.0))
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def _hash(self, tenant_id: str, sender: str, content: bytes) -> str:
+        return hmac.new(self._key, f"{tenant_id}\0{sender}\0".encode() + content, hashlib.sha256).hexdigest()
+
+
+def _matches(tenant_id: str | None, state: str | None, sender: str | None) -> ColumnElement[bool]:
+    wanted: list[ColumnElement[bool]] = [event.c.seq > 0]
+    if tenant_id:
+        wanted.append(event.c.tenant == tenant_id)
+    if sender:
+        wanted.append(event.c.sender == sender)
+    if state in ("queued", "quarantined", "ignored"):
+        wanted.append(event.c.state == state)
+    elif state:
+        wanted.append(event.c.seq.in_(select(delivery.c.event_seq).where(delivery.c.state == state)))
+    return and_(*wanted)
+
+
+def _stored(row: Row[Any], deliveries: Sequence[Row[Any]], attempts: tuple[Attempt, ...] = ()) -> StoredEvent:
+    states = [d.state for d in deliveries] if row.state == "planned" else [row.state]
+    waiting = [d.due_at for d in deliveries if d.state in ("waiting", "parked")]
+    return StoredEvent(
+        id=row.id,
+        tenant_id=row.tenant,
+        sender=row.sender,
+        received_at=datetime.fromtimestamp(row.received_at, UTC),
+        state=min(states, key=_UNFINISHED_FIRST.index, default="delivered"),
+        reason=row.reason,
+        raw=row.raw,
+        due_at=datetime.fromtimestamp(min(waiting), UTC) if waiting else None,
+        external_id=next((d.external_id for d in deliveries if d.external_id), None),
+        url=next((d.url for d in deliveries if d.url), None),
+        attempts=attempts,
+    )
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    at = datetime.fromtimestamp(row.at, UTC)
+    return Attempt(
+        at=at, channel=row.channel, outcome=row.outcome, words=row.words, took_ms=row.took_ms, error=row.error
+    )
