@@ -40,7 +40,7 @@ class Whole(fields.Field[int]):
 
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: Any) -> int:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not abs(value) <= LARGEST or value != int(value):  # type: ignore[operator,arg-type,call-overload]
+        if not is_number or not abs(value) <= LARGEST or value != int(value):  # type: ignore[arg-type,call-overload]
             raise ValidationError("Not a whole number in range.")
         return int(value)  # type: ignore[call-overload,no-any-return]
 
@@ -53,5 +53,5 @@ def load(schema: Schema, document: object) -> dict[str, Any]:
         loaded: dict[str, Any] = schema.load(document)
     except ValidationError as error:
         # the messages alone: the error itself holds the body
-        raise FieldErrors(dict(error.normalized_messages())) from None
+        raise FieldErrors(dict(error.messages_dict)) from None
     return loaded

@@ -1,0 +1,1 @@
+"""From an accepted event to one record in the customer's CRM."""
