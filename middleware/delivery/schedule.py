@@ -17,7 +17,7 @@ MIN_RETRY_AFTER, MAX_RETRY_AFTER = timedelta(seconds=1), timedelta(hours=1)
 
 def backoff(failures: int, random: Callable[[], float]) -> timedelta:
     """Return the wait after so many failures in a row (from 1): full jitter below 5 s, 20 s, 80 s … 10 h."""
-    most = min(LONGEST, SHORTEST * 4 ** min(failures, 10))
+    most: timedelta = min(LONGEST, SHORTEST * float(4 ** min(failures, 10)))
     return max(SHORTEST, most * random())
 
 

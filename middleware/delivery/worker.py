@@ -1,0 +1,255 @@
+"""``Worker``: one thread leases lanes, a pool delivers them; a hung CRM holds up nobody else's."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from datetime import timedelta
+from threading import Event, Lock, Thread
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+
+from middleware.crm.threads import DaemonPool
+from middleware.delivery import schedule
+from middleware.delivery.compose import compose_call
+from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
+from middleware.delivery.write import Job, write_call
+from middleware.errors import CRMTimeoutError, StorageError
+from middleware.inbox.queue import LEASE, Claimed, Lane, Queue
+from middleware.inbox.store import Inbox
+from middleware.model.deadline import Deadline
+from middleware.model.phone import NumberKind
+from middleware.receivers.body import read_json
+from middleware.receivers.calllog import parse_calllog
+from middleware.receivers.fields import FieldErrors
+from middleware.tenants.registry import Tenants
+from middleware.tenants.tenant import Tenant
+
+HARD_DEADLINE = timedelta(seconds=10)  # of one attempt, all its requests together
+POLL = 0.2  # seconds between two looks at an idle inbox
+LANES = 64  # at the same time, per worker
+BATCH = 50  # deliveries of a lane before others have their turn
+RECHECK = 5.0  # seconds until a paused lane looks whether its configuration has changed
+PARSERS = {"calllog": parse_calllog}
+
+assert HARD_DEADLINE.total_seconds() * 2 < LEASE, "a lease must outlast an attempt"
+
+log = structlog.get_logger("m8crm.delivery")
+OnDelivered = Callable[[str, str], None]
+
+
+class Worker:
+    """Delivers what the inbox holds; ``on_delivered`` is told customer and number of every written call."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        tenants: Tenants,
+        *,
+        on_delivered: OnDelivered = lambda _tenant_id, _number: None,
+        random: Callable[[], float] = random.random,
+        hard_deadline: timedelta = HARD_DEADLINE,
+    ) -> None:
+        self._inbox = inbox
+        self._tenants = tenants
+        self._queue = Queue(inbox)
+        self._on_delivered = on_delivered
+        self._random = random
+        self._hard_deadline = hard_deadline
+        self._pool = DaemonPool("delivery")
+        self._running: set[Future[int]] = set()
+        self._lock = Lock()
+        self._stopping = Event()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Deliver on threads of its own until :meth:`stop`."""
+        self._thread = Thread(target=self._loop, name="dispatcher", daemon=True)
+        self._thread.start()
+
+    def stop(self, grace: float = 12.0) -> None:
+        """Finish what is under way, for at most ``grace`` seconds, and give the leases back."""
+        self._stopping.set()
+        if self._thread:
+            self._thread.join(grace)
+        wait(self._running, timeout=grace)
+        try:
+            self._queue.release_all()
+        except StorageError:
+            log.warning("leases_not_given_back")
+
+    def run_once(self) -> int:
+        """Deliver all that is due now and return how many attempts were made."""
+        self._plan()
+        lanes = self._queue.claim_lanes(LANES)
+        return sum(future.result() for future in [self._pool.submit(self._work_lane, place) for place in lanes])
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._plan()
+                with self._lock:
+                    free = LANES - len(self._running)
+                for place in self._queue.claim_lanes(free) if free > 0 else ():
+                    self._launch(place)
+            except StorageError as error:
+                log.error("inbox_failed", error=str(error))
+            except Exception as error:  # the dispatcher must live; what it met is in the log
+                log.exception("dispatcher_failed", error=type(error).__name__)
+            self._stopping.wait(POLL)
+
+    def _launch(self, place: Lane) -> None:
+        future = self._pool.submit(self._work_lane, place)
+        with self._lock:
+            self._running.add(future)
+
+        def done(finished: Future[int]) -> None:
+            with self._lock:
+                self._running.discard(finished)
+            if finished.exception():
+                log.error("lane_failed", customer=place.tenant_id, error=type(finished.exception()).__name__)
+
+        future.add_done_callback(done)
+
+    # events -> deliveries -----------------------------------------------------------------------------
+    def _plan(self) -> None:
+        after = 0
+        while rows := self._queue.queued(after=after):
+            for row in rows:
+                self._plan_event(row)
+            after = rows[-1].seq
+
+    def _plan_event(self, row: Row[Any]) -> None:
+        tenant = self._tenants.get(row.tenant)
+        if tenant is None:  # his file is broken or gone: the event waits
+            return
+        try:
+            call = _compose(row.raw, row.sender, event_id=row.id, key=row.key, tenant=tenant)
+        except FieldErrors as error:
+            self._queue.set_aside(row.seq, "quarantined", json.dumps(error.errors, default=str))
+            return
+        kind = call.contact_number.kind
+        if call.contact_number.e164 in tenant.own_numbers or kind not in (NumberKind.DIALLABLE, NumberKind.OPAQUE):
+            self._queue.set_aside(row.seq, "ignored", f"The other side is {kind.value} or the customer's own number.")
+        elif not tenant.calls.log_to:
+            self._queue.set_aside(row.seq, "ignored", "The customer has no CRM that calls are logged to.")
+        else:
+            self._queue.plan(row.seq, tenant.calls.log_to)
+
+    # one lane -----------------------------------------------------------------------------------------
+    def _work_lane(self, place: Lane) -> int:
+        tenant = self._tenants.get(place.tenant_id)
+        source = tenant.source(place.channel) if tenant else None
+        if tenant is None or source is None or place.paused_revision == tenant.revision:
+            self._queue.release(place, due_at=self._at(RECHECK))
+            return 0
+        failures, tried = place.failures, 0
+        while tried < BATCH and not self._stopping.is_set():
+            claimed = self._queue.claim_next(place)
+            if claimed is None:
+                break
+            tried += 1
+            outcome = self._attempt(tenant, place, claimed)
+            match outcome:
+                case Retry(is_lane=True):
+                    failures += 1
+                    pause = schedule.backoff(failures, self._random).total_seconds()
+                    self._queue.release(place, failures=failures, due_at=self._at(pause))
+                    return tried
+                case Wait():
+                    pause = schedule.clamp_retry_after(outcome.wait).total_seconds()
+                    self._queue.release(place, due_at=self._at(pause))
+                    return tried
+                case Paused():
+                    self._queue.release(place, paused_revision=tenant.revision, due_at=self._at(RECHECK))
+                    return tried
+                case Delivered():
+                    failures = 0
+        self._queue.release(place, failures=failures, paused_revision=None)
+        return tried
+
+    def _attempt(self, tenant: Tenant, place: Lane, claimed: Claimed) -> Outcome:
+        began = time.monotonic()
+        outcome, number = self._try(tenant, place, claimed)
+        took = round((time.monotonic() - began) * 1000)
+        changes = self._changes(claimed, outcome)
+        told = {
+            "took_ms": took,
+            "outcome": type(outcome).__name__.lower() if changes.get("state") != "dead" else "dead",
+            "error": getattr(outcome, "error", None),
+            "words": outcome.words,
+        }
+        self._queue.finish(claimed, changes, told)
+        if isinstance(outcome, Delivered) and number:
+            self._on_delivered(tenant.id, number)
+        log.info(
+            "delivery",
+            event_id=claimed.event_id,
+            customer=tenant.id,
+            channel=place.channel,
+            outcome=told["outcome"],
+            error=told["error"],
+            attempt=claimed.attempts,
+            ms=took,
+        )
+        return outcome
+
+    def _try(self, tenant: Tenant, place: Lane, claimed: Claimed) -> tuple[Outcome, str | None]:
+        if claimed.crashes >= schedule.MAX_CRASHES:
+            words = f"Set aside: {claimed.crashes} workers died while they delivered it."
+            return Dead(words=words, error="Crashed"), None
+        source = tenant.source(place.channel)
+        assert source is not None
+        try:
+            call = _compose(claimed.raw, claimed.sender, event_id=claimed.event_id, key=claimed.key, tenant=tenant)
+            job = Job(tenant=tenant, source=source, call=call, is_in_doubt=claimed.is_in_doubt, earlier=claimed.earlier)
+            deadline = Deadline.after(self._hard_deadline)
+            future = self._pool.submit(write_call, job, deadline)
+            try:
+                return future.result(timeout=self._hard_deadline.total_seconds()), str(call.contact_number)
+            except TimeoutError:
+                if future.done():  # the adapter itself raised it
+                    raise
+                raise CRMTimeoutError("no answer in time") from None
+        except BaseException as error:
+            return outcome_of(error), None
+
+    def _changes(self, claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
+        now = self._inbox.now().timestamp()
+        match outcome:
+            case Delivered():
+                return {
+                    "state": "delivered",
+                    "finished_at": now,
+                    "external_id": outcome.logged.external_id,
+                    "url": outcome.logged.url,
+                    "maybe_duplicate": outcome.maybe_duplicate,
+                    "in_doubt": False,
+                }
+            case Ignored() | Dead():
+                return {"state": "ignored" if isinstance(outcome, Ignored) else "dead", "finished_at": now}
+            case Parked():
+                is_old = now - claimed.received_at > schedule.PARK_FOR.total_seconds()
+                due = self._at(schedule.PARK_LOOK.total_seconds())
+                return {"state": "dead" if is_old else "parked", "due_at": due, "first_attempt_at": None}
+            case Wait() | Paused():  # nothing was written and no attempt is used up
+                return {"attempts": claimed.attempts - 1, "in_doubt": claimed.is_in_doubt}
+            case Retry():
+                is_late = now - claimed.first_attempt_at > schedule.GIVE_UP_AFTER.total_seconds()
+                is_spent = outcome.is_unreadable and claimed.attempts >= schedule.UNREADABLE_ATTEMPTS
+                due = self._at(schedule.backoff(claimed.attempts, self._random).total_seconds())
+                state = "dead" if is_late or is_spent else "waiting"
+                return {"state": state, "due_at": due, "in_doubt": outcome.is_unknown or claimed.is_in_doubt}
+
+    def _at(self, seconds: float) -> float:
+        return self._inbox.now().timestamp() + seconds
+
+
+def _compose(raw: bytes, sender: str, *, event_id: str, key: str, tenant: Tenant) -> Any:
+    event = PARSERS[sender](read_json(raw))
+    return compose_call(event, event_id=event_id, key=f"m8-{key[:32]}", tenant=tenant)
