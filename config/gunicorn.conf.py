@@ -1,0 +1,35 @@
+"""gunicorn's settings; every name at the top level of this file is one of them."""
+
+import os
+import sys
+from pathlib import Path
+
+chdir = str(Path(__file__).resolve().parent.parent)
+sys.path.insert(0, chdir)
+bind = f"{os.environ.get('M8CRM_HOST', '127.0.0.1')}:{os.environ.get('M8CRM_PORT', '8080')}"
+worker_class = "gthread"
+workers = int(os.environ.get("M8CRM_WEB_WORKERS", "2"))
+threads = int(os.environ.get("M8CRM_THREADS", "64"))
+backlog = 2048
+keepalive = 15
+timeout = 30  # of a worker that does not answer its master; requests have their own deadline
+graceful_timeout = 15  # longer than the longest request
+limit_request_line = 8190
+limit_request_fields = 50
+limit_request_field_size = 16_380
+forwarded_allow_ips = ""  # nothing here trusts forwarded headers
+accesslog = None  # our own line holds no query string: numbers would be in it
+loglevel = "warning"
+control_socket_disable = True  # instances would share one
+
+
+def post_worker_init(worker):  # noqa: D103 - gunicorn's name for it
+    from middleware.embedded import start_delivery
+
+    start_delivery(worker.app.callable)
+
+
+def worker_exit(server, worker):  # noqa: ARG001, D103 - gunicorn's name for it
+    from middleware.embedded import stop_delivery
+
+    stop_delivery()

@@ -1,0 +1,115 @@
+"""The only place where the parts are put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+import structlog
+from flask import Flask, Response
+
+from middleware import __version__
+from middleware.delivery.worker import Worker
+from middleware.errors import ConfigError
+from middleware.generations import Generations
+from middleware.inbox.store import Inbox
+from middleware.installation_key import load_key
+from middleware.logs import configure_logs
+from middleware.lookup.service import LookupService
+from middleware.settings import ROOT, Settings, load_settings
+from middleware.tenants.registry import Tenants
+from middleware.web import docs, events, health, lookup
+from middleware.web.auth import TenantIdConverter
+from middleware.web.problems import ProblemApi
+from middleware.web.requests import watch_requests
+from middleware.web.schemas.lookup import dump_card
+
+log = structlog.get_logger("m8crm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What one process is made of."""
+
+    settings: Settings
+    key: bytes
+    tenants: Tenants
+    inbox: Inbox
+    lookups: LookupService
+    generations: Generations
+
+
+def build_parts(settings: Settings) -> Parts:
+    """Put the parts together; raises ``ConfigError`` or ``StorageError`` with what to do."""
+    assert_own_packages()
+    key = load_key(settings.data)
+    generations = Generations(settings.data / "generations")
+    return Parts(
+        settings=settings,
+        key=key,
+        tenants=Tenants(settings.customers),
+        inbox=Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC)),
+        lookups=LookupService(dump=dump_card, generations=generations),
+        generations=generations,
+    )
+
+
+def build_worker(parts: Parts) -> Worker:
+    """Return the worker that delivers what the inbox holds."""
+    return Worker(parts.inbox, parts.tenants, on_delivered=parts.generations.bump)
+
+
+def create_app(settings: Settings | None = None, *, parts: Parts | None = None) -> Flask:
+    """Return the WSGI application."""
+    settings = parts.settings if parts else settings or load_settings()
+    configure_logs(settings.log_level, settings.log_format)
+    parts = parts or build_parts(settings)
+    app = Flask("m8crm", static_folder=None)
+    app.config.update(
+        API_TITLE="m8crm",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/-",
+        OPENAPI_JSON_PATH="openapi.json",
+        MAX_CONTENT_LENGTH=settings.max_body,
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    app.extensions["m8crm"] = parts
+    app.url_map.converters["tenant_id"] = TenantIdConverter
+    watch_requests(app, parts.key)
+    app.register_error_handler(Exception, _broken)
+    api = ProblemApi(app)
+    api.register_converter(TenantIdConverter, lambda _converter: {"type": "string", "pattern": TenantIdConverter.regex})
+    bearer = {"type": "http", "scheme": "bearer"}
+    api.spec.components.security_scheme("bearer", bearer)
+    api.spec.options["security"] = [{"bearer": []}]
+    api.register_blueprint(lookup.blueprint)
+    api.register_blueprint(events.blueprint)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(docs.blueprint)
+    return app
+
+
+def assert_own_packages() -> None:
+    """Refuse to run with other people's packages: PyPI has an ``adapters`` and a ``middleware``, too."""
+    for name in ("middleware", "adapters"):
+        spec = find_spec(name)
+        place = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
+        if place != ROOT:
+            raise ConfigError(name, [f"is imported from {place} and not from {ROOT}; start m8crm from its own folder"])
+
+
+def _broken(error: Exception) -> Response:
+    log.error("broken", error=type(error).__name__, place=_place(error))
+    from middleware.web.problems import problem  # noqa: PLC0415
+
+    return problem(500, "Something is broken here. The log has more, by the X-Request-Id of this answer.")
+
+
+def _place(error: Exception) -> str:
+    step = error.__traceback__
+    while step and step.tb_next:
+        step = step.tb_next
+    return f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}" if step else ""

@@ -1,0 +1,1 @@
+"""The HTTP edge, thin: authentication, schemas, status codes, headers."""

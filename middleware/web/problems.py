@@ -1,0 +1,54 @@
+"""Every error as JSON with a ``message``, whatever raised it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Response, json
+from flask_smorest import Api
+from werkzeug.exceptions import HTTPException
+
+from middleware.errors import StorageError
+
+_MESSAGES = {
+    404: "There is nothing at this address.",
+    405: "This method is not allowed here.",
+    413: "The body is too large.",
+    415: "Send the body as application/json.",
+    422: "The request is not understood.",
+    500: "Something is broken here. The log has more, by the X-Request-Id of this answer.",
+}
+
+
+def problem(status: int, message: str, *, retry_after: timedelta | None = None, **more: Any) -> Response:
+    """Return the error answer; ``more`` are further keys beside ``message``."""
+    response = Response(json.dumps({"message": message, **more}), status, mimetype="application/json")
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(retry_after.total_seconds())))
+    return response
+
+
+class ProblemApi(Api):  # type: ignore[misc]  # flask-smorest has no types
+    """flask-smorest with our errors: its own handler drops ``Allow`` and ``Retry-After``."""
+
+    def _register_error_handlers(self) -> None:
+        self._app.register_error_handler(HTTPException, _http)
+        self._app.register_error_handler(StorageError, _storage)
+
+
+def _http(error: HTTPException) -> Response:
+    if isinstance(error.response, Response):
+        return error.response
+    status = error.code or 500
+    messages = getattr(error, "data", {}).get("messages")
+    if messages:  # of a schema: {"query": {"fromNumber": [...]}}
+        errors = {key: value for part in messages.values() for key, value in part.items()}
+        return problem(400, "The request is not understood: " + ", ".join(sorted(errors)) + ".", errors=errors)
+    response = problem(status, _MESSAGES.get(status) or error.name)
+    response.headers.extend((k, v) for k, v in error.get_headers() if k in ("Allow", "Retry-After", "WWW-Authenticate"))
+    return response
+
+
+def _storage(_error: StorageError) -> Response:
+    return problem(503, "Nothing was stored. Try again later.", retry_after=timedelta(seconds=5))

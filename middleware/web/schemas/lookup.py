@@ -1,0 +1,222 @@
+"""The lookup answer, field by field (specs/001, RESPONSE)."""
+# ruff: noqa: N815 - the fields bear the specification's names
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timedelta
+from typing import Any
+
+from marshmallow import Schema, fields, post_dump, validate
+
+from middleware.lookup.card import Card
+from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
+
+
+class Millis(fields.Integer):
+    """A moment as Unix milliseconds, or a span as milliseconds."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> int | None:
+        if isinstance(value, timedelta):
+            return round(value.total_seconds() * 1000)
+        return round(value.timestamp() * 1000) if isinstance(value, datetime) else None
+
+
+class Amount(fields.Number[float]):
+    """A number JSON knows; NaN and infinity are unknown."""
+
+    num_type = float
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        if value is None or not math.isfinite(value):
+            return None
+        return value if isinstance(value, int) else int(value) if value == int(value) else float(value)
+
+
+class AnswerSchema(Schema):
+    """Leaves out what is unknown: no null, no empty text, no empty list (specs/README.md)."""
+
+    always = frozenset({"body"})
+
+    @post_dump
+    def leave_out_unknown(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Drop the keys whose value says nothing."""
+        return {key: value for key, value in data.items() if key in self.always or value not in (None, "", [], {})}
+
+
+class EmailSchema(AnswerSchema):
+    """Email."""
+
+    id = fields.String(attribute="address", required=True)
+    comment = fields.String()
+
+
+class PhoneNumberSchema(AnswerSchema):
+    """PhoneNumber."""
+
+    id = fields.String(attribute="number", required=True)
+    comment = fields.String()
+
+
+class CompanyInfoSchema(AnswerSchema):
+    """CompanyInfo."""
+
+    name = fields.String()
+    title = fields.String()
+
+
+class FieldSchema(AnswerSchema):
+    """Field."""
+
+    comment = fields.String(required=True)
+    title = fields.String(required=True)
+
+
+class CreateUrlSchema(AnswerSchema):
+    """CreateUrl."""
+
+    name = fields.String(required=True)
+    url = fields.URL(required=True)
+
+
+class ActivitySchema(AnswerSchema):
+    """What all activities have."""
+
+    type = fields.String(required=True)
+    body = fields.String(required=True)
+    timestamp = Millis(required=True)
+    link = fields.URL()
+    markdown = fields.Boolean()
+
+
+class NoteSchema(ActivitySchema):
+    """Note."""
+
+    header = fields.String()
+    customHeader = fields.String(attribute="custom_header")
+    associatedUser = fields.String(attribute="associated_user")
+
+
+class TaskSchema(ActivitySchema):
+    """Task."""
+
+    dueDate = Millis(required=True, attribute="due_date")
+    header = fields.String()
+    customHeader = fields.String(attribute="custom_header")
+    customDescription = fields.String(attribute="custom_description")
+    status = fields.String()
+    done = fields.Boolean()
+    assignedUser = fields.String(attribute="assigned_user")
+
+
+class CallSchema(ActivitySchema):
+    """Call."""
+
+    toNumber = fields.String(required=True, attribute="to_number")
+    fromNumber = fields.String(required=True, attribute="from_number")
+    duration = Millis(required=True)
+    startTime = Millis(required=True, attribute="start_time")
+    customHeader = fields.String(attribute="custom_header")
+    customDescription = fields.String(attribute="custom_description")
+
+
+class TicketSchema(ActivitySchema):
+    """Ticket."""
+
+    createdDate = Millis(required=True, attribute="created_date")
+    priority = fields.String(validate=validate.OneOf(["HIGH", "MEDIUM", "LOW"]))
+    header = fields.String()
+    customHeader = fields.String(attribute="custom_header")
+    customDescription = fields.String(attribute="custom_description")
+    pipeline = fields.String()
+    pipelineStage = fields.String(attribute="pipeline_stage")
+    ticketLink = fields.URL(metadata={"deprecated": True})
+
+
+class DealSchema(ActivitySchema):
+    """Deal."""
+
+    closeDate = Millis(required=True, attribute="close_date")
+    currency = fields.String()
+    amount = Amount()
+    done = fields.Boolean()
+    header = fields.String()
+    customHeader = fields.String(attribute="custom_header")
+    customDescription = fields.String(attribute="custom_description")
+    pipeline = fields.String()
+    pipelineStage = fields.String(attribute="pipeline_stage")
+    dealLink = fields.URL(metadata={"deprecated": True})
+
+
+class AppointmentSchema(ActivitySchema):
+    """Appointment."""
+
+    startDate = Millis(required=True, attribute="start_date")
+    endDate = Millis(required=True, attribute="end_date")
+    allDay = fields.Boolean(attribute="all_day")
+    venue = fields.String()
+    header = fields.String()
+    customDescription = fields.String(attribute="custom_description")
+    status = fields.String()
+
+
+class ContactSchema(AnswerSchema):
+    """The whole answer of a hit."""
+
+    displayName = fields.String(required=True, attribute="display_name")
+    firstName = fields.String(attribute="first_name")
+    lastName = fields.String(attribute="last_name")
+    avatarUrl = fields.URL(attribute="avatar_url")
+    coverPhotoUrl = fields.URL(attribute="cover_photo_url")
+    emails = fields.List(fields.Nested(EmailSchema))
+    phoneNumbers = fields.List(fields.Nested(PhoneNumberSchema), attribute="numbers")
+    companyInfo = fields.Nested(CompanyInfoSchema)
+    fields_ = fields.List(fields.Nested(FieldSchema), attribute="fields", data_key="fields")
+    activities = fields.List(fields.Raw(metadata={"description": "Note, Task, Call, Ticket, Deal or Appointment."}))
+    createActivityUrls = fields.List(fields.Nested(CreateUrlSchema))
+    createActivityUrl = fields.List(fields.Nested(CreateUrlSchema), metadata={"deprecated": True})
+    moreInfoUrl = fields.URL(attribute="url")
+
+
+# type -> name on the wire, schema, and the required moment with what stands in for an unknown one
+_ACTIVITIES: dict[type[Activity], tuple[str, ActivitySchema, str, str]] = {
+    Note: ("NOTE", NoteSchema(), "timestamp", "timestamp"),
+    Task: ("TASK", TaskSchema(), "dueDate", "timestamp"),
+    Call: ("CALL", CallSchema(), "startTime", "timestamp"),
+    Ticket: ("TICKET", TicketSchema(), "createdDate", "timestamp"),
+    Deal: ("DEAL", DealSchema(), "closeDate", "timestamp"),
+    Appointment: ("APPOINTMENT", AppointmentSchema(), "endDate", "startDate"),
+}
+_DEPRECATED_LINK = {"TICKET": "ticketLink", "DEAL": "dealLink"}
+_contact = ContactSchema(exclude=["activities", "companyInfo", "createActivityUrls", "createActivityUrl"])
+_company, _links = CompanyInfoSchema(), CreateUrlSchema(many=True)
+
+
+def dump_card(card: Card, deprecated_names: bool) -> bytes:
+    """Return the card as the JSON that M8Com expects; raises ``ValueError`` or ``TypeError`` for garbage."""
+    contact = card.contact
+    answer: dict[str, Any] = _contact.dump(contact)
+    company = _company.dump({"name": contact.company, "title": contact.title})
+    links = _links.dump(card.links)
+    if company:
+        answer["companyInfo"] = company
+    if card.activities:
+        answer["activities"] = [dump_activity(activity, deprecated_names) for activity in card.activities]
+    if links:
+        answer["createActivityUrls"] = links
+        if deprecated_names:
+            answer["createActivityUrl"] = links
+    return json.dumps(answer, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def dump_activity(activity: Activity, deprecated_names: bool = False) -> dict[str, Any]:
+    """Return one activity as the specification's table has it."""
+    name, schema, moment, substitute = _ACTIVITIES[type(activity)]
+    answer: dict[str, Any] = {"type": name, **schema.dump(activity)}
+    answer.setdefault(moment, answer[substitute])
+    if not activity.markdown:
+        answer.pop("markdown", None)
+    if deprecated_names and name in _DEPRECATED_LINK and "link" in answer:
+        answer[_DEPRECATED_LINK[name]] = answer["link"]
+    return answer

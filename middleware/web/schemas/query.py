@@ -1,0 +1,102 @@
+"""The lookup's query string (specs/001, Number Lookup, REQUEST), and what the answers beside a hit look like."""
+# ruff: noqa: N815 - the fields bear the specification's names
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from flask import Request
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from webargs.flaskparser import FlaskParser
+
+from middleware.model.call import User
+
+MAX_VALUE = 4_000  # characters of one parameter that are looked at
+_BRACKETED = re.compile(r"user((?:\[[A-Za-z0-9]{0,20}\]){1,4})")
+
+
+class LookupArgs(Schema):
+    """What M8Com sends; unknown parameters are ignored."""
+
+    class Meta:
+        """Adding is not breaking."""
+
+        unknown = EXCLUDE
+
+    fromNumber = fields.String(
+        required=True, metadata={"description": "The caller's number.", "example": "+46701234567"}
+    )
+    toNumber = fields.String(metadata={"description": "The called number, when there is one."})
+    user = fields.String(
+        metadata={"description": "The M8Com user: one JSON object, or bracketed keys such as user[firstName]."}
+    )
+
+
+class MessageSchema(Schema):
+    """An error, or a miss."""
+
+    message = fields.String(required=True)
+    errors = fields.Dict(metadata={"description": "Per field what is wrong."})
+
+
+class QueryParser(FlaskParser):  # type: ignore[type-arg]  # of the framework it is made for
+    """Reads the query string so that a parameter that comes twice must say the same twice."""
+
+    def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:
+        """Return the parameters; raises ``ValidationError`` for contradictory ones."""
+        values = {}
+        for name in req.args:
+            several = {value[:MAX_VALUE] for value in req.args.getlist(name)}
+            if len(several) > 1 and name in schema.fields:
+                raise ValidationError({name: ["Is given twice, with different values."]})
+            values[name] = several.pop()
+        return values
+
+
+def parse_user(args: dict[str, str]) -> User | None:
+    """Return the user from either spelling; one that cannot be read is no user, and never an error."""
+    document = _json_user(args["user"]) if "user" in args else _bracketed_user(args)
+    if not document:
+        return None
+    ids = document.get("userIds")
+    ids = list(ids.values()) if isinstance(ids, dict) else ids if isinstance(ids, list) else []
+    usernames = {_text(i, "type"): _text(i, "username") for i in ids if isinstance(i, dict)}
+    return User(
+        id=_text(document, "id"),
+        display_name=_text(document, "displayName"),
+        first_name=_text(document, "firstName"),
+        last_name=_text(document, "lastName"),
+        email=usernames.get("email"),
+        mobile_phone=usernames.get("mobilePhone"),
+    )
+
+
+def _json_user(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _bracketed_user(args: dict[str, str]) -> dict[str, Any]:
+    """Read ``user[userIds][0][type]=email`` into nested dictionaries."""
+    document: dict[str, Any] = {}
+    for name, value in args.items():
+        match = _BRACKETED.fullmatch(name)
+        if match is None:
+            continue
+        *path, last = re.findall(r"\[([^\]]*)\]", match[1])
+        place: Any = document
+        for step in path:
+            place = place.setdefault(step, {}) if isinstance(place, dict) else {}
+        if isinstance(place, dict):
+            place[last] = value
+    return document
+
+
+def _text(document: dict[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    return value if isinstance(value, str) and value else None
