@@ -12,7 +12,7 @@ from flask import Flask, Response
 
 from middleware import __version__
 from middleware.delivery.worker import Worker
-from middleware.errors import ConfigError
+from middleware.errors import ConfigError, place_of
 from middleware.generations import Generations
 from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
@@ -22,7 +22,7 @@ from middleware.settings import ROOT, Settings, load_settings
 from middleware.tenants.registry import Tenants
 from middleware.web import docs, events, health, lookup
 from middleware.web.auth import TenantIdConverter
-from middleware.web.problems import ProblemApi
+from middleware.web.problems import ProblemApi, problem
 from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import dump_card
 
@@ -102,14 +102,5 @@ def assert_own_packages() -> None:
 
 
 def _broken(error: Exception) -> Response:
-    log.error("broken", error=type(error).__name__, place=_place(error))
-    from middleware.web.problems import problem  # noqa: PLC0415
-
+    log.error("broken", error=type(error).__name__, place=place_of(error))
     return problem(500, "Something is broken here. The log has more, by the X-Request-Id of this answer.")
-
-
-def _place(error: Exception) -> str:
-    step = error.__traceback__
-    while step and step.tb_next:
-        step = step.tb_next
-    return f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}" if step else ""

@@ -25,6 +25,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 
+def place_of(error: BaseException) -> str:
+    """Return file and line where ``error`` was raised: all that a log may say of one whose message is not ours."""
+    step = error.__traceback__
+    while step and step.tb_next:
+        step = step.tb_next
+    return f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}" if step else ""
+
+
 class M8CRMError(Exception):
     """Anything this product raises on purpose."""
 

@@ -19,7 +19,7 @@ import structlog
 from middleware.crm.base import ACTIVITY_METHODS, Context
 from middleware.crm.context import build_context
 from middleware.crm.threads import DaemonPool
-from middleware.errors import CRMError, RateLimitedError
+from middleware.errors import CRMError, RateLimitedError, place_of
 from middleware.lookup.assemble import assemble, choose
 from middleware.lookup.card import Card, Failed, Hit, Miss, Result, TimedOut
 from middleware.lookup.trace import Trace
@@ -125,8 +125,7 @@ class Search:
         if isinstance(error, CRMError):
             log.warning("crm_failed", error=type(error).__name__, **fields)
         else:  # only the class and the place: the message may hold a number
-            place = _place(error)
-            log.error("adapter_bug", error=type(error).__name__, place=place, **fields)
+            log.error("adapter_bug", error=type(error).__name__, place=place_of(error), **fields)
         retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
         return Failed(reason=type(error).__name__, retry_after=retry_after)
 
@@ -143,10 +142,3 @@ def query_number(tenant: Tenant, query: LookupQuery) -> PhoneNumber | None:
 
 def _id_of(number: PhoneNumber, numeric_id: str | None) -> str | None:
     return numeric_id or number.opaque_id
-
-
-def _place(error: BaseException) -> str:
-    step = error.__traceback__
-    while step and step.tb_next:
-        step = step.tb_next
-    return f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}" if step else ""

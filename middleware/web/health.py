@@ -25,7 +25,7 @@ def ready() -> Response:
         inbox.check()
         summary = inbox.summary()
     except StorageError as error:
-        return problem(503, "Events cannot be stored.", status="not ready", reason=str(error))
+        return problem(503, "Events cannot be stored.", reason=str(error))
     told = {
         "status": "ready",
         "version": __version__,

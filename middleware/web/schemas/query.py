@@ -41,7 +41,7 @@ class MessageSchema(Schema):
     errors = fields.Dict(metadata={"description": "Per field what is wrong."})
 
 
-class QueryParser(FlaskParser):  # type: ignore[type-arg]  # of the framework it is made for
+class QueryParser(FlaskParser):
     """Reads the query string so that a parameter that comes twice must say the same twice."""
 
     def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:
