@@ -1,0 +1,1 @@
+"""Two customers with a CRM each, for the first five minutes and for tests."""
