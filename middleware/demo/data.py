@@ -10,6 +10,10 @@ from pathlib import Path
 from middleware.demo import crm, files
 from middleware.tenants.secrets import digest, new_secret
 
+KNOWN_NUMBERS = {
+    "nordlys": ["+46701740605", "+46701740606", "+46846500412", "+46313900612", "+46701740609"],
+    "harbour": ["+447700900101", "+447700900102", "+442079460101", "+441614960105", "+442079460108"],
+}
 SECRETS = "secrets.json"  # in the folder; only the demo keeps secrets in plain text
 
 
@@ -42,14 +46,14 @@ def build_demo(folder: Path, *, now: datetime) -> list[DemoCustomer]:
         DemoCustomer(
             id="nordlys",
             name="Nordlys AB",
-            known_numbers=["+46701740605", "+46701740606", "+46846500412", "+46313900612", "+46701740609"],
+            known_numbers=KNOWN_NUMBERS["nordlys"],
             unknown_number="+46701740699",
             secrets=secrets["nordlys"],
         ),
         DemoCustomer(
             id="harbour",
             name="Harbour Ltd",
-            known_numbers=["+447700900101", "+447700900102", "+442079460101", "+441614960105", "+442079460108"],
+            known_numbers=KNOWN_NUMBERS["harbour"],
             unknown_number="+447700900199",
             secrets=secrets["harbour"],
         ),

@@ -1,0 +1,286 @@
+"""Commands about calls: ``lookup``, ``trigger``, ``events``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from middleware.cli.output import json_option, parts_of, print_json, settings_of
+from middleware.cli.running import SERVER_FILE
+from middleware.errors import ConfigError
+
+if TYPE_CHECKING:
+    from middleware.inbox.store import StoredEvent
+    from middleware.lookup.trace import Trace
+    from middleware.settings import Settings
+
+EXIT = {"hit": 0, "miss": 1}  # anything else is 2
+
+
+@click.command()
+@click.argument("customer")
+@click.argument("number")
+@click.option("--to", "to_number", help="The called number.")
+@click.option("--id", "numeric_id", help="What the caller typed on the way in.")
+@json_option
+@click.pass_context
+def lookup(
+    ctx: click.Context, customer: str, number: str, to_number: str | None, numeric_id: str | None, as_json: bool
+) -> None:
+    """Look a number up as M8Com would, past every cache, and show where the time went."""
+    from middleware.lookup.card import Failed, Hit, Miss
+    from middleware.lookup.trace import Trace
+    from middleware.model.call import LookupQuery
+    from middleware.model.deadline import Deadline
+    from middleware.model.phone import parse_number
+
+    parts = parts_of(ctx)
+    tenant = parts.tenants.get(customer)
+    if tenant is None:
+        why = parts.tenants.problem(customer)
+        raise why or ConfigError(customer, ["is no customer; m8crm tenant list shows them"])
+    query = LookupQuery(
+        number=parse_number(number, tenant.region),
+        to_number=parse_number(to_number, tenant.region) if to_number else None,
+        numeric_id=numeric_id,
+    )
+    trace = Trace()
+    result = parts.lookups.lookup(tenant, query, Deadline.after(tenant.lookup.budget), trace)
+    outcome = type(result).__name__.lower()
+    card = json.loads(result.body) if isinstance(result, Hit) else None
+    reason = result.reason if isinstance(result, Miss | Failed) else None
+    if as_json:
+        spans = [asdict(span) for span in trace.spans]
+        print_json({"outcome": outcome, "reason": reason, "card": card, "trace": spans})
+    else:
+        if card:
+            _print_card(card)
+        else:
+            click.secho(f"{outcome}: {reason or 'the CRM was too slow or too busy'}", fg="yellow")
+        _print_trace(trace)
+    sys.exit(EXIT.get(outcome, 2))
+
+
+def _print_card(card: dict[str, Any]) -> None:
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    company = card.get("companyInfo", {})
+    about = ", ".join(filter(None, (company.get("title"), company.get("name"))))
+    console.print(Text(card["displayName"], style="bold"), Text(about))
+    for label, key in (("Numbers", "phoneNumbers"), ("E-mail", "emails")):
+        if card.get(key):
+            console.print(Text(f"{label}: {', '.join(item['id'] for item in card[key])}"))
+    for field in card.get("fields", ()):
+        console.print(Text(f"{field['title']}: {field['comment']}"))
+    if card.get("moreInfoUrl"):
+        console.print(Text(card["moreInfoUrl"]))
+    table = Table("when", "what", "header", "body", box=None)
+    for activity in card.get("activities", ()):
+        when = datetime.fromtimestamp(activity["timestamp"] / 1000).astimezone()
+        header = activity.get("customHeader") or activity.get("header") or ""
+        first = next(iter(activity["body"].splitlines()), "")[:60]
+        table.add_row(f"{when:%Y-%m-%d %H:%M}", activity["type"], Text(header), Text(first))
+    console.print(table)
+
+
+def _print_trace(trace: Trace) -> None:
+    click.echo("Where the time went (ms):")
+    for span in trace.spans:
+        click.echo(f"  {span.begin * 1000:7.1f}  +{span.took * 1000:7.1f}  {span.name} {span.note}")
+    click.echo(f"  {(trace.clock() - trace.began) * 1000:7.1f}           total")
+
+
+@click.command()
+@click.argument("customer")
+@click.argument("sender", type=click.Choice(["calllog"]))
+@click.option("--number", help="The contact's number; in a demo, a known one.")
+@click.option(
+    "--direction",
+    type=click.Choice(["inbound", "outbound"]),
+    default="inbound",
+    show_default=True,
+    help="Seen from the customer.",
+)
+@click.option("--duration", default=95, show_default=True, help="Seconds.")
+@click.option(
+    "--summary",
+    default="Asked about an order; call back on Monday.",
+    show_default=True,
+    help="What the call was about.",
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field of the body; VALUE may be JSON."
+)
+@click.option("--url", help="Where the server answers; else the running demo or M8CRM_PUBLIC_URL.")
+@click.option("--secret", envvar="M8CRM_SECRET", help="The customer's secret (M8CRM_SECRET); known for a demo.")
+@json_option
+@click.pass_context
+def trigger(ctx: click.Context, /, customer: str, sender: str, as_json: bool, **options: Any) -> None:
+    """Post a made-up call to the running server, as M8Com would."""
+    import requests
+
+    from middleware.demo.data import load_secrets
+
+    settings = settings_of(ctx)
+    secret = options["secret"] or load_secrets(settings.data).get(customer, {}).get("insights")
+    if not secret:
+        raise ConfigError(customer, ["its secret is not known here: give --secret or set M8CRM_SECRET"])
+    url = f"{(options['url'] or _server_url(settings)).rstrip('/')}/{customer}/{sender}"
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            body = _sample(settings, customer, options)
+            answer = session.post(url, json=body, headers={"Authorization": f"Bearer {secret}"}, timeout=10)
+    except requests.RequestException as error:
+        raise ConfigError(url, [f"no answer ({type(error).__name__}); is the server running?"]) from None
+    if as_json:
+        print_json({"url": url, "status": answer.status_code, "answer": answer.json(), "sent": body})
+    else:
+        click.echo(f"{answer.status_code} {answer.text}")
+        click.echo("`m8crm events list` shows what becomes of it.")
+    sys.exit(0 if answer.ok else 1)
+
+
+def _sample(settings: Settings, customer: str, options: dict[str, Any]) -> dict[str, Any]:
+    number, own = options["number"] or _known_number(customer), _own_number(settings, customer)
+    is_inbound = options["direction"] == "inbound"
+    body = {
+        "fromNumber": number if is_inbound else own,
+        "toNumber": own if is_inbound else number,
+        "duration": options["duration"] * 1000,
+        "startTime": round((time.time() - options["duration"]) * 1000),
+        "callType": "Outbound" if is_inbound else "Inbound",  # M8Com sees it from the contact
+        "body": "\n".join(
+            [
+                f"Call to user: ada.webb@example.com ({own})"
+                if is_inbound
+                else f"Call from user: ada.webb@example.com ({own})",
+                f"Call from: {number}" if is_inbound else f"Call to: {number}",
+                f"Call type: {'Outbound' if is_inbound else 'Inbound'}",
+                options["summary"],
+            ]
+        ),
+        "userId": "u-4711",
+    }
+    for change in options["changes"]:
+        name, _, value = change.partition("=")
+        try:
+            body[name] = json.loads(value)
+        except ValueError:
+            body[name] = value
+    return body
+
+
+def _known_number(customer: str) -> str:
+    from middleware.demo.data import KNOWN_NUMBERS
+
+    if customer not in KNOWN_NUMBERS:
+        raise ConfigError(customer, ["give the contact's --number"])
+    return KNOWN_NUMBERS[customer][0]
+
+
+def _own_number(settings: Settings, customer: str) -> str:
+    from middleware.tenants.registry import Tenants
+
+    tenant = Tenants(settings.customers).get(customer)
+    return min(tenant.own_numbers, default="+46101234567") if tenant else "+46101234567"
+
+
+def _server_url(settings: Settings) -> str:
+    try:
+        told = json.loads((settings.data / SERVER_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return settings.public_url
+    return str(told["base_url"])
+
+
+@click.group()
+def events() -> None:
+    """Show what was received and what became of it."""
+
+
+@events.command("list")
+@click.option("--customer", help="Of one customer.")
+@click.option("--state", help="queued, waiting, delivered, parked, dead, ignored or quarantined.")
+@click.option("--sender", help="Of one sender, e.g. calllog.")
+@click.option("--limit", default=50, show_default=True)
+@json_option
+@click.pass_context
+def events_list(
+    ctx: click.Context, customer: str | None, state: str | None, sender: str | None, limit: int, as_json: bool
+) -> None:
+    """List the latest events, newest first."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    found = parts_of(ctx).inbox.list_events(customer, state, sender, limit)
+    if as_json:
+        print_json([_plain(event) for event in found])
+        return
+    whole = [Column(title, no_wrap=True) for title in ("id", "received")]
+    table = Table(*whole, "customer", "sender", "state", "next look", "reason", box=None)
+    for event in found:
+        due = f"{event.due_at.astimezone():%H:%M:%S}" if event.due_at else ""
+        received = f"{event.received_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        table.add_row(event.id, received, event.tenant_id, event.sender, event.state, due, event.reason or "")
+    Console().print(table if found else "No events.")
+
+
+@events.command("show")
+@click.argument("event_id", metavar="ID")
+@click.option("--body", is_flag=True, help="Also show the body as it came; it holds personal data.")
+@json_option
+@click.pass_context
+def events_show(ctx: click.Context, event_id: str, body: bool, as_json: bool) -> None:
+    """Show one event with every attempt to deliver it."""
+    event = parts_of(ctx).inbox.find_event(event_id)
+    if event is None:
+        raise ConfigError(event_id, ["is no event; m8crm events list shows them"])
+    told = _plain(event) | {"attempts": [asdict(attempt) for attempt in event.attempts]}
+    if body:
+        told["body"] = event.raw.decode(errors="replace")
+    if as_json:
+        print_json(told)
+        return
+    for key, value in told.items():
+        if key != "attempts" and value is not None:
+            click.echo(f"{key + ':':<13} {value}")
+    for attempt in event.attempts:
+        click.echo(
+            f"  {attempt.at.astimezone():%Y-%m-%d %H:%M:%S}  {attempt.channel}  {attempt.outcome}: {attempt.words}"
+        )
+
+
+@events.command("retry")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--customer", help="All of one customer.")
+@click.option("--state", help="All in one state, e.g. dead.")
+@json_option
+@click.pass_context
+def events_retry(
+    ctx: click.Context, ids: tuple[str, ...], customer: str | None, state: str | None, as_json: bool
+) -> None:
+    """Deliver again at once what is not delivered; also ends a customer's pause."""
+    if not (ids or customer or state):
+        raise click.UsageError("Name events, a --customer or a --state.")
+    count = parts_of(ctx).inbox.retry_events(ids, tenant_id=customer, state=state)
+    print_json({"retried": count}) if as_json else click.echo(f"{count} will be tried at once.")
+
+
+def _plain(event: StoredEvent) -> dict[str, Any]:
+    told = asdict(event)
+    del told["raw"], told["attempts"]
+    return {"id": told.pop("id"), "customer": told.pop("tenant_id"), **told}
+
+
+COMMANDS = (lookup, trigger, events)

@@ -1,0 +1,197 @@
+"""Commands about customers and adapters: ``check``, ``tenant``, ``adapters``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from middleware.cli.output import json_option, print_json, settings_of
+from middleware.errors import ConfigError
+
+LIVE_PATIENCE = timedelta(seconds=10)
+
+
+@click.command()
+@click.option("--live", is_flag=True, help="Also ask the CRMs: credentials, rights, queries.")
+@json_option
+@click.pass_context
+def check(ctx: click.Context, live: bool, as_json: bool) -> None:
+    """Check every customer's file, and with --live the CRMs."""
+    from middleware.crm.registry import broken_adapters
+    from middleware.tenants.config import load_tenant
+    from middleware.tenants.registry import Tenants
+
+    folder = settings_of(ctx).customers
+    found: list[dict[str, Any]] = []
+    for where, why in broken_adapters().items():
+        found.append({"where": where, "ok": False, "message": why})
+    for tenant_id in Tenants(folder).ids():
+        file = f"{tenant_id}.toml"
+        try:
+            tenant = load_tenant(folder / file)
+        except ConfigError as error:
+            found += [{"where": file, "ok": False, "message": problem} for problem in error.problems]
+            continue
+        hint = "is right" if tenant.sources else "is right; no [[crm]] is connected yet, so every lookup is a miss"
+        found.append({"where": file, "ok": True, "message": hint})
+        if live:
+            found += _live(tenant)
+    if as_json:
+        print_json({"folder": str(folder), "ok": all(f["ok"] for f in found), "findings": found})
+    else:
+        for finding in found:
+            mark = click.style("ok   ", fg="green") if finding["ok"] else click.style("wrong", fg="red")
+            click.echo(f"{mark} {finding['where']}: {finding['message']}")
+        if not found:
+            click.echo(f"No customers in {folder}. `m8crm tenant add` makes one.")
+    sys.exit(0 if all(f["ok"] for f in found) else 1)
+
+
+def _live(tenant: Any) -> list[dict[str, Any]]:
+    from middleware.crm.context import build_context
+    from middleware.errors import CRMError
+    from middleware.model.deadline import Deadline
+
+    found = []
+    for source in tenant.sources:
+        where = f"{tenant.id}.toml, {source.name}"
+        if not source.adapter.can("check"):
+            found.append({"where": where, "ok": True, "message": "this adapter has no check"})
+            continue
+        ctx = build_context(source.adapter, region=tenant.region, deadline=Deadline.after(LIVE_PATIENCE))
+        try:
+            found += [{"where": where, "ok": f.ok, "message": f.message} for f in source.adapter.check(ctx)]
+        except CRMError as error:
+            found.append({"where": where, "ok": False, "message": f"{error} {error.vendor_text or ''}".strip()})
+    return found
+
+
+@click.command()
+@json_option
+def adapters(as_json: bool) -> None:
+    """Show which CRMs can be connected and what each adapter can do."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from middleware.crm.base import OPTIONAL_METHODS
+    from middleware.crm.registry import broken_adapters, load_adapters
+
+    known = load_adapters()
+    if as_json:
+        matrix = {name: {"label": kind.label, "can": sorted(kind.capabilities())} for name, kind in known.items()}
+        print_json({"adapters": matrix, "broken": broken_adapters()})
+        return
+    table = Table("", *known)
+    for method in OPTIONAL_METHODS:
+        table.add_row(method, *("yes" if method in kind.capabilities() else "" for kind in known.values()))
+    Console().print(table)
+    for where, why in broken_adapters().items():
+        click.secho(f"{where}: {why}", fg="red")
+
+
+@click.group()
+def tenant() -> None:
+    """Add customers, list them, and change their secrets."""
+
+
+@tenant.command("add")
+@click.argument("tenant_id", metavar="ID")
+@click.option("--name", required=True, help="The customer's name.")
+@click.option("--region", required=True, help="His country, e.g. SE.")
+@click.option("--timezone", default="UTC", show_default=True, help="For the times in logged calls.")
+@json_option
+@click.pass_context
+def tenant_add(ctx: click.Context, tenant_id: str, name: str, region: str, timezone: str, as_json: bool) -> None:
+    """Add a customer and print what Customer Care registers."""
+    from middleware.tenants.config import load_tenant
+    from middleware.tenants.files import create_tenant
+
+    path, secret = create_tenant(settings_of(ctx).customers, tenant_id, name=name, region=region, timezone=timezone)
+    try:
+        load_tenant(path)
+    except ConfigError:  # what was asked for cannot be: leave nothing behind
+        path.unlink()
+        raise
+    _print_block(ctx, tenant_id, secret, as_json, file=str(path))
+
+
+@tenant.command("list")
+@json_option
+@click.pass_context
+def tenant_list(ctx: click.Context, as_json: bool) -> None:
+    """List the customers."""
+    from middleware.tenants.registry import Tenants
+
+    tenants = Tenants(settings_of(ctx).customers)
+    rows = []
+    for tenant_id in tenants.ids():
+        found, problem = tenants.get(tenant_id), tenants.problem(tenant_id)
+        crms = [source.name for source in found.sources] if found else []
+        rows.append(
+            {"id": tenant_id, "name": found.name if found else None, "crm": crms, "problem": str(problem or "") or None}
+        )
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        about = row["problem"] or f"{row['name']} ({', '.join(row['crm']) or 'no CRM yet'})"  # type: ignore[arg-type]
+        click.echo(f"{row['id']}: {about}")
+    if not rows:
+        click.echo("There are no customers yet. `m8crm tenant add` makes one.")
+
+
+@tenant.command("secret")
+@click.argument("tenant_id", metavar="ID")
+@click.option("--receiver", default="insights", show_default=True, help="Whose secret.")
+@click.option("--list", "only_list", is_flag=True, help="Show how the secrets may be told apart.")
+@click.option("--revoke", metavar="DIGITS", help="Take away the secret whose digest begins so.")
+@json_option
+@click.pass_context
+def tenant_secret(
+    ctx: click.Context, tenant_id: str, receiver: str, only_list: bool, revoke: str | None, as_json: bool
+) -> None:
+    """Make one more secret; the old ones stay valid until they are revoked."""
+    from middleware.tenants import files
+
+    folder = settings_of(ctx).customers
+    if revoke is not None:
+        files.revoke_secret(folder, tenant_id, receiver, revoke)
+    if only_list or revoke is not None:
+        known = files.list_secrets(folder, tenant_id)
+        if as_json:
+            print_json(known)
+        for name, entries in () if as_json else known.items():
+            click.echo(f"{name}: {', '.join(entries)}")
+        return
+    _print_block(ctx, tenant_id, files.add_secret(folder, tenant_id, receiver), as_json)
+
+
+def _print_block(ctx: click.Context, tenant_id: str, secret: str, as_json: bool, **more: str) -> None:
+    base = settings_of(ctx).public_url
+    told = {
+        "id": tenant_id,
+        "lookup": f"{base}/{tenant_id}/lookup",
+        "calllog": f"{base}/{tenant_id}/calllog",
+        "secret": secret,
+        **more,
+    }
+    if as_json:
+        print_json(told)
+        return
+    if more:
+        click.echo(f"Written: {more['file']}. Connect a CRM there, then run `m8crm check --live`.\n")
+    click.secho(
+        "For Customer Care: Organisation Settings / Insights, add a Webhook integration (Superadmin)", bold=True
+    )
+    click.echo(f"  Number lookup URL            {told['lookup']}")
+    click.echo(f"  Automatic call logging URL   {told['calllog']}")
+    click.echo(f"  Secret                       {secret}")
+    click.echo("The secret is shown this once: only its digest is kept.")
+    if base.startswith("http://"):
+        click.echo("M8Com calls https only: set M8CRM_PUBLIC_URL to the address that M8Com reaches.")
+
+
+COMMANDS = (check, tenant, adapters)

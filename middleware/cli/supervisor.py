@@ -1,0 +1,127 @@
+"""Runs the web server and the worker as children of one process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from middleware.settings import ROOT, Settings
+
+log = structlog.get_logger("m8crm.serve")
+STOP_SECONDS = 20.0  # longer than gunicorn's graceful_timeout
+_PR_SET_PDEATHSIG = 1  # Linux: the child is told when its parent dies, however it dies
+
+
+@dataclass(slots=True)
+class _Child:
+    command: Sequence[str]
+    process: subprocess.Popen[bytes]
+    deaths: int = 0
+    start_at: float = 0.0
+    waits: bool = False
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Keeps its children running until SIGTERM or SIGINT; SIGHUP reloads them without a failed request."""
+
+    settings: Settings
+    with_worker: bool = True
+    _children: list[_Child] = field(default_factory=list)
+    _stopping: bool = False
+    _reload: bool = False
+
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
+        """Start the children, call ``on_ready`` when the server answers, and return the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._hup)
+        gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app"]
+        worker = [sys.executable, "-m", "middleware.cli", "worker"]
+        for command in [gunicorn, worker] if self.with_worker else [gunicorn]:
+            self._children.append(_Child(command, self._spawn(command)))
+        told = False
+        while not self._stopping:
+            if not told and is_ready(self.settings):
+                on_ready()
+                told = True
+            self._tend()
+            time.sleep(0.05 if not told else 0.2)
+        self._end()
+        return 0
+
+    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, env=environment(self.settings), preexec_fn=_die_with_parent, cwd=ROOT)  # noqa: PLW1509, S603
+
+    def _tend(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.process.poll() is not None and not child.waits:
+                child.deaths += 1
+                child.start_at = now + min(0.5 * 2**child.deaths, 30.0)
+                child.waits = True
+                log.error("child_died", command=child.command[2], status=child.process.returncode)
+            if child.waits and now >= child.start_at:
+                child.process, child.waits = self._spawn(child.command), False
+        if self._reload:
+            self._reload = False
+            self._children[0].process.send_signal(signal.SIGHUP)
+            for child in self._children[1:]:
+                child.process.terminate()  # gives its leases back; another is started at once
+                child.deaths = -1
+
+    def _end(self) -> None:
+        for child in self._children:
+            if child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in self._children:
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._stopping = True
+
+    def _hup(self, _number: int, _frame: object) -> None:
+        self._reload = True
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment that makes a child read the same settings."""
+    return {
+        **os.environ,
+        "M8CRM_DATA": str(settings.data),
+        "M8CRM_CUSTOMERS": str(settings.customers),
+        "M8CRM_DATABASE_URL": settings.database_url,
+        "M8CRM_PUBLIC_URL": settings.public_url,
+        "M8CRM_HOST": settings.host,
+        "M8CRM_PORT": str(settings.port),
+        "M8CRM_DELIVERY": "false",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
+    }
+
+
+def is_ready(settings: Settings) -> bool:
+    """Whether the server on this machine answers that it is ready."""
+    import requests
+
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(f"http://{settings.host}:{settings.port}/-/ready", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

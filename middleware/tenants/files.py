@@ -1,0 +1,113 @@
+"""Writes customers' files: atomically, and with a person's comments kept."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+import tomlkit.exceptions
+
+from middleware.errors import ConfigError
+from middleware.tenants.config import RECEIVERS, TENANT_ID
+from middleware.tenants.secrets import digest, new_secret
+
+_TEMPLATE = """\
+# A change of this file is in force within a second; `m8crm check` says what is wrong with it.
+name = {name}
+region = {region}                # the country (ISO 3166) that reads numbers without a country code
+timezone = {timezone}
+own_numbers = []             # the customer's own numbers: never looked up
+
+[secrets]
+insights = [{digest}]
+
+[lookup]
+budget = "2.6s"              # of M8Com's 3 s
+miss = "404"                 # or "204", or "empty" (200 and {{}})
+
+# Connect a CRM; `m8crm adapters` lists them, adapters/README.rst has what each one needs.
+# [[crm]]
+# adapter = "sql"
+# url = {{ env = "{variable}_DATABASE_URL" }}
+# [crm.queries]
+# find_contacts = "SELECT id, name AS display_name, phone AS number FROM contacts WHERE phone LIKE '%' || :suffix"
+"""
+
+
+def create_tenant(folder: Path, tenant_id: str, *, name: str, region: str, timezone: str = "UTC") -> tuple[Path, str]:
+    """Write a new customer's file; return it and his secret, which is kept nowhere else."""
+    if not TENANT_ID.fullmatch(tenant_id):
+        raise ConfigError(tenant_id, ["is no customer id: use up to 63 of a-z, 0-9 and -, the first no -"])
+    path = folder / f"{tenant_id}.toml"
+    if path.exists():
+        raise ConfigError(path.name, ["exists already; m8crm tenant secret makes another secret"])
+    secret = new_secret()
+    values = {"name": name, "region": region.upper(), "timezone": timezone, "digest": digest(secret)}
+    quoted = {key: tomlkit.string(value).as_string() for key, value in values.items()}
+    text = _TEMPLATE.format(**quoted, variable=tenant_id.upper().replace("-", "_"))
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(path, text)
+    return path, secret
+
+
+def add_secret(folder: Path, tenant_id: str, receiver: str) -> str:
+    """Add a new secret beside those that are valid, and return it; it is kept nowhere else."""
+    secret = new_secret()
+    path, document = _read(folder, tenant_id)
+    _secrets(document, receiver, path).append(digest(secret))
+    _write(path, tomlkit.dumps(document))
+    return secret
+
+
+def revoke_secret(folder: Path, tenant_id: str, receiver: str, prefix: str) -> None:
+    """Take the secret away whose digest begins with ``prefix``; the last one stays, or nobody could call."""
+    path, document = _read(folder, tenant_id)
+    secrets = _secrets(document, receiver, path)
+    found = [i for i, entry in enumerate(secrets) if isinstance(entry, str) and entry.startswith(f"sha256:{prefix}")]
+    if len(found) != 1 or not prefix:
+        raise ConfigError(path.name, [f"secrets.{receiver}: {len(found)} secrets begin so; m8crm tenant secret --list"])
+    if len(secrets) == 1:
+        raise ConfigError(path.name, [f"secrets.{receiver}: this is the last one; add another first"])
+    del secrets[found[0]]
+    _write(path, tomlkit.dumps(document))
+
+
+def list_secrets(folder: Path, tenant_id: str) -> dict[str, list[str]]:
+    """Return how each receiver's secrets may be told apart: the first digits of a digest, or where it lies."""
+    _, document = _read(folder, tenant_id)
+    return {
+        receiver: [entry[7:15] if isinstance(entry, str) else str(dict(entry)) for entry in entries]
+        for receiver, entries in document.get("secrets", {}).items()
+    }
+
+
+def _read(folder: Path, tenant_id: str) -> tuple[Path, tomlkit.TOMLDocument]:
+    path = folder / f"{tenant_id}.toml"
+    if not TENANT_ID.fullmatch(tenant_id) or not path.exists():
+        raise ConfigError(tenant_id, [f"is no customer in {folder}; m8crm tenant list shows them"])
+    try:
+        return path, tomlkit.parse(path.read_text(encoding="utf-8"))
+    except (tomlkit.exceptions.ParseError, UnicodeDecodeError) as error:
+        raise ConfigError(path.name, [f"is not TOML: {error}"]) from None
+
+
+def _secrets(document: tomlkit.TOMLDocument, receiver: str, path: Path) -> Any:
+    if receiver not in RECEIVERS:
+        raise ConfigError(path.name, [f"{receiver!r} is no receiver; known: {', '.join(RECEIVERS)}"])
+    table: Any = document.setdefault("secrets", tomlkit.table())
+    return table.setdefault(receiver, tomlkit.array())
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file in one step: a reader sees the old or the new one."""
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    if path.exists():
+        Path(draft).chmod(path.stat().st_mode & 0o777)
+    Path(draft).replace(path)
