@@ -23,13 +23,13 @@ loglevel = "warning"
 control_socket_disable = True  # instances would share one
 
 
-def post_worker_init(worker):  # noqa: D103 - gunicorn's name for it
+def post_worker_init(worker):  # noqa: D103 - the name is gunicorn's
     from middleware.embedded import start_delivery
 
     start_delivery(worker.app.callable)
 
 
-def worker_exit(server, worker):  # noqa: ARG001, D103 - gunicorn's name for it
+def worker_exit(server, worker):  # noqa: D103 - the name is gunicorn's
     from middleware.embedded import stop_delivery
 
     stop_delivery()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from middleware.cli.output import json_option, print_json, settings_of
-from middleware.errors import ConfigError
+from middleware.errors import ConfigError, CRMError, place_of
 
-LIVE_PATIENCE = timedelta(seconds=10)
+if TYPE_CHECKING:
+    from middleware.tenants.tenant import Source, Tenant
+
+LIVE_SECONDS = 10.0  # for one CRM's whole check
 
 
 @click.command()
@@ -21,52 +25,69 @@ LIVE_PATIENCE = timedelta(seconds=10)
 def check(ctx: click.Context, live: bool, as_json: bool) -> None:
     """Check every customer's file, and with --live the CRMs."""
     from middleware.crm.registry import broken_adapters
-    from middleware.tenants.config import load_tenant
-    from middleware.tenants.registry import Tenants
 
     folder = settings_of(ctx).customers
-    found: list[dict[str, Any]] = []
-    for where, why in broken_adapters().items():
-        found.append({"where": where, "ok": False, "message": why})
-    for tenant_id in Tenants(folder).ids():
-        file = f"{tenant_id}.toml"
-        try:
-            tenant = load_tenant(folder / file)
-        except ConfigError as error:
-            found += [{"where": file, "ok": False, "message": problem} for problem in error.problems]
-            continue
-        hint = "is right" if tenant.sources else "is right; no [[crm]] is connected yet, so every lookup is a miss"
-        found.append({"where": file, "ok": True, "message": hint})
-        if live:
-            found += _live(tenant)
+    found = [_finding(where, False, why) for where, why in broken_adapters().items()]
+    for path in sorted(folder.glob("*.toml")):
+        found += _check_file(path, live)
+    is_right = all(finding["ok"] for finding in found)
     if as_json:
-        print_json({"folder": str(folder), "ok": all(f["ok"] for f in found), "findings": found})
+        print_json({"folder": str(folder), "ok": is_right, "findings": found})
     else:
         for finding in found:
             mark = click.style("ok   ", fg="green") if finding["ok"] else click.style("wrong", fg="red")
             click.echo(f"{mark} {finding['where']}: {finding['message']}")
         if not found:
             click.echo(f"No customers in {folder}. `m8crm tenant add` makes one.")
-    sys.exit(0 if all(f["ok"] for f in found) else 1)
+    sys.exit(0 if is_right else 1)
 
 
-def _live(tenant: Any) -> list[dict[str, Any]]:
+def _finding(where: str, ok: bool, message: str) -> dict[str, Any]:
+    return {"where": where, "ok": ok, "message": message}
+
+
+def _check_file(path: Path, live: bool) -> list[dict[str, Any]]:
+    from middleware.tenants.config import TENANT_ID, load_tenant
+
+    if not TENANT_ID.fullmatch(path.stem):
+        words = "its name is no customer id: use up to 63 of a-z, 0-9 and -, beginning with a letter or digit"
+        return [_finding(path.name, False, words)]
+    try:
+        tenant = load_tenant(path)
+    except ConfigError as error:
+        return [_finding(path.name, False, problem) for problem in error.problems]
+    except Exception as error:  # an adapter's bug; its message may hold anything
+        return [_finding(path.name, False, f"an adapter breaks on it ({type(error).__name__} at {place_of(error)})")]
+    hint = "is right" if tenant.sources else "is right; no [[crm]] is connected yet, so every lookup is a miss"
+    found = [_finding(path.name, True, hint)]
+    for source in tenant.sources if live else ():
+        found += _check_crm(tenant, source)
+    return found
+
+
+def _check_crm(tenant: Tenant, source: Source) -> list[dict[str, Any]]:
     from middleware.crm.context import build_context
-    from middleware.errors import CRMError
+    from middleware.crm.threads import DaemonPool
     from middleware.model.deadline import Deadline
 
-    found = []
-    for source in tenant.sources:
-        where = f"{tenant.id}.toml, {source.name}"
-        if not source.adapter.can("check"):
-            found.append({"where": where, "ok": True, "message": "this adapter has no check"})
-            continue
-        ctx = build_context(source.adapter, region=tenant.region, deadline=Deadline.after(LIVE_PATIENCE))
-        try:
-            found += [{"where": where, "ok": f.ok, "message": f.message} for f in source.adapter.check(ctx)]
-        except CRMError as error:
-            found.append({"where": where, "ok": False, "message": f"{error} {error.vendor_text or ''}".strip()})
-    return found
+    where = f"{tenant.id}.toml, {source.name}"
+    if not source.adapter.can("check"):
+        return [_finding(where, True, "this adapter has no check")]
+    deadline = Deadline.after(timedelta(seconds=LIVE_SECONDS))
+
+    def ask() -> list[dict[str, Any]]:
+        context = build_context(source.adapter, region=tenant.region, deadline=deadline)
+        return [_finding(where, f.ok, f.message) for f in source.adapter.check(context)]
+
+    asked = DaemonPool("check").submit(ask)
+    try:
+        return asked.result(timeout=deadline.remaining)
+    except CRMError as error:
+        return [_finding(where, False, f"{error} {error.vendor_text or ''}".strip())]
+    except Exception as error:  # an adapter's bug; its message may hold anything
+        if not asked.done():
+            return [_finding(where, False, f"no answer within {LIVE_SECONDS:g} s")]
+        return [_finding(where, False, f"the adapter has a fault ({type(error).__name__} at {place_of(error)})")]
 
 
 @click.command()

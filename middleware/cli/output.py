@@ -29,16 +29,19 @@ def _plain(value: object) -> str:
 
 
 def settings_of(ctx: click.Context) -> Settings:
-    """Return the settings that ``--data`` or the environment names."""
+    """Return the settings that ``--data`` or the environment names; from here on only the command speaks."""
+    from middleware.logs import configure_logs
+
     data: Path | None = ctx.find_root().obj
-    return load_settings(data)
+    settings = load_settings(data)
+    configure_logs("CRITICAL", settings.log_format)  # a command says itself what is wrong
+    return settings
 
 
 def parts_of(ctx: click.Context) -> Parts:
     """Return the parts of a process, for commands that work on the data themselves."""
     from middleware.app import build_parts
-    from middleware.logs import configure_logs
 
-    settings = settings_of(ctx)
-    configure_logs("CRITICAL", settings.log_format)  # the command says itself what is wrong
-    return build_parts(settings)
+    parts = build_parts(settings_of(ctx))
+    ctx.call_on_close(parts.inbox.close)
+    return parts

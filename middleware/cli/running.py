@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from middleware.cli.output import json_option, parts_of, print_json, settings_of
+from middleware.cli.output import json_option, print_json, settings_of
 from middleware.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def demo(ctx: click.Context, port: int, data: Path | None, as_json: bool) -> Non
 
     data = data or ctx.find_root().obj
     folder = (data or Path(tempfile.mkdtemp(prefix="m8crm-demo-"))).resolve()
+    status = 0
     try:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the supervisor takes over: tidy up
         customers = build_demo(folder, now=datetime.now(UTC))
         settings = _placed(load_settings(folder), "127.0.0.1", port)
 
@@ -80,11 +82,12 @@ def serve(ctx: click.Context, host: str | None, port: int | None, web: bool, as_
 @click.pass_context
 def worker(ctx: click.Context, as_json: bool) -> None:
     """Deliver calls into the CRMs until SIGTERM."""
-    from middleware.app import build_worker
+    from middleware.app import build_parts, build_worker
     from middleware.logs import configure_logs
 
-    parts = parts_of(ctx)
-    configure_logs(parts.settings.log_level, parts.settings.log_format)
+    settings = settings_of(ctx)
+    configure_logs(settings.log_level, settings.log_format)
+    parts = build_parts(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -94,6 +97,7 @@ def worker(ctx: click.Context, as_json: bool) -> None:
         print_json({"status": "delivering", "pid": os.getpid()})
     stop.wait()
     delivering.stop()
+    parts.inbox.close()
 
 
 def _placed(settings: Settings, host: str, port: int) -> Settings:
@@ -150,8 +154,7 @@ def _described(customers: list[DemoCustomer], settings: Settings) -> dict[str, o
 
 def _print_demo(customers: list[DemoCustomer], settings: Settings) -> None:
     first = customers[0]
-    me = shlex.quote(str(Path(sys.argv[0]).resolve()) if not shutil.which("m8crm") else "m8crm")
-    at = f"{me} --data {shlex.quote(str(settings.data))}"
+    at = f"{_myself()} --data {shlex.quote(str(settings.data))}"
     click.secho(f"\nm8crm answers at {settings.public_url}\n", bold=True)
     for customer in customers:
         click.echo(f"{customer.name}")
@@ -170,6 +173,15 @@ def _print_demo(customers: list[DemoCustomer], settings: Settings) -> None:
     click.echo(f"  {at} lookup {first.id} '{number}'")
     click.echo(f"  {at} trigger {first.id} calllog && sleep 1 && {at} events list\n")
     click.echo("Stop with Ctrl-C.")
+
+
+def _myself() -> str:
+    """Return how this very m8crm is called from any folder, to be copied into a shell."""
+    running = Path(sys.argv[0]).absolute()
+    if running.name != "m8crm":  # python -m middleware.cli
+        running = Path(sys.executable).with_name("m8crm")
+    found = shutil.which("m8crm")
+    return "m8crm" if found and Path(found).absolute() == running else shlex.quote(str(running))
 
 
 COMMANDS = (demo, serve, worker)

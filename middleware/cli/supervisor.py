@@ -17,6 +17,7 @@ from middleware.settings import ROOT, Settings
 
 log = structlog.get_logger("m8crm.serve")
 STOP_SECONDS = 20.0  # longer than gunicorn's graceful_timeout
+CALM_SECONDS = 60.0  # a child that lived longer died of something new
 _PR_SET_PDEATHSIG = 1  # Linux: the child is told when its parent dies, however it dies
 
 
@@ -24,7 +25,8 @@ _PR_SET_PDEATHSIG = 1  # Linux: the child is told when its parent dies, however 
 class _Child:
     command: Sequence[str]
     process: subprocess.Popen[bytes]
-    deaths: int = 0
+    started_at: float
+    deaths: int = 0  # one soon after the other
     start_at: float = 0.0
     waits: bool = False
 
@@ -47,7 +49,7 @@ class Supervisor:
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app"]
         worker = [sys.executable, "-m", "middleware.cli", "worker"]
         for command in [gunicorn, worker] if self.with_worker else [gunicorn]:
-            self._children.append(_Child(command, self._spawn(command)))
+            self._children.append(_Child(command, self._spawn(command), time.monotonic()))
         told = False
         while not self._stopping:
             if not told and is_ready(self.settings):
@@ -65,12 +67,12 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children:
             if child.process.poll() is not None and not child.waits:
-                child.deaths += 1
+                child.deaths = 1 if now - child.started_at > CALM_SECONDS else child.deaths + 1
                 child.start_at = now + min(0.5 * 2**child.deaths, 30.0)
                 child.waits = True
                 log.error("child_died", command=child.command[2], status=child.process.returncode)
             if child.waits and now >= child.start_at:
-                child.process, child.waits = self._spawn(child.command), False
+                child.process, child.waits, child.started_at = self._spawn(child.command), False, now
         if self._reload:
             self._reload = False
             self._children[0].process.send_signal(signal.SIGHUP)

@@ -7,7 +7,7 @@ answers capped.  Every failure is a :class:`middleware.errors.CRMError` whose me
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -19,7 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from middleware.crm.watchdog import Watchdog, watched_manager
+from middleware.crm.watchdog import Watch, Watchdog, watched_manager
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -37,8 +37,24 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Classify = Callable[[requests.Response], CRMError | None]
 
 
+class Answer(requests.Response):
+    """What ``requests`` has, but JSON that cannot be read is an error of the CRM's."""
+
+    def json(self, **kwargs: Any) -> Any:
+        """Return the answer's JSON; one that cannot be read is a :class:`CRMResponseError`."""
+        try:
+            return super().json(**kwargs)
+        except (ValueError, RecursionError):
+            raise CRMResponseError("the CRM's answer is no JSON") from None
+
+
 class _Transport(HTTPAdapter):
     """Connections that a watchdog can shut down."""
+
+    def build_response(self, *args: Any, **kwargs: Any) -> Answer:
+        answer = Answer()
+        vars(answer).update(vars(super().build_response(*args, **kwargs)))
+        return answer
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         self.poolmanager = watched_manager(*args, **kwargs)
@@ -97,18 +113,15 @@ class CRMSession:
         request = requests.Request(method, url, auth=kwargs.pop("auth", self._auth), **kwargs).prepare()
         request.headers.setdefault("Accept", "application/json")
         request.headers.setdefault("User-Agent", "m8crm")
-        with _watchdog.watch(self._deadline) as watch:
-            try:
-                response = self._send(request, host)
-            except requests.RequestException as error:
-                if watch.has_barked or self._deadline.is_over or isinstance(error, requests.Timeout):
-                    raise CRMTimeoutError(f"{host} did not answer in time") from None
-                raise CRMUnavailableError(f"{host} could not be reached ({type(error).__name__})") from None
-        self._raise_for(response, host)
+        response = self._send_in_time(request, host)
+        error = self._classify(response) if self._classify else None
+        error = error or _error_of(response, host)
+        if error is not None:
+            raise error
         return response
 
     def _url(self, path: str) -> str:
-        url = path if "://" in path else f"{self._base_url}/{path.lstrip('/')}"
+        url = path if re.match(r"[a-z][a-z0-9+.-]*://", path, re.I) else f"{self._base_url}/{path.lstrip('/')}"
         parts, base = urlsplit(url), urlsplit(self._base_url)
         if not self._base_url or (parts.scheme, parts.netloc) != (base.scheme, base.netloc):
             raise CRMRejectedError("the URL is not on this CRM's host")
@@ -116,42 +129,57 @@ class CRMSession:
             raise CRMRejectedError("only https reaches a CRM")
         return url
 
-    def _send(self, request: requests.PreparedRequest, host: str) -> requests.Response:
+    def _send_in_time(self, request: requests.PreparedRequest, host: str) -> requests.Response:
+        for is_last in (False, True):
+            with _watchdog.watch(self._deadline) as watch:
+                try:
+                    return self._send(request, host, watch)
+                except requests.exceptions.ContentDecodingError:
+                    raise CRMResponseError(f"{host} answered with a broken encoding") from None
+                except requests.RequestException as error:
+                    if watch.has_barked or self._deadline.is_over or isinstance(error, requests.Timeout):
+                        raise CRMTimeoutError(f"{host} did not answer in time") from None
+                    if is_last or not _is_stale(error, watch, request):
+                        raise CRMUnavailableError(f"{host} could not be reached ({type(error).__name__})") from None
+        raise AssertionError("the second round always ends")
+
+    def _send(self, request: requests.PreparedRequest, host: str, watch: Watch) -> requests.Response:
         remaining = self._deadline.remaining
         if remaining <= 0:
             raise requests.Timeout
         with _lock:
             transport = _transports.setdefault(self._base_url, _Transport(pool_maxsize=64, max_retries=0))
         response = transport.send(request, stream=True, timeout=(remaining, remaining), verify=True)
+        try:
+            response._content = self._read(response, host)  # what requests does itself when it is not streaming
+        except BaseException:
+            response.close()
+            raise
+        if watch.has_barked:  # a socket that is shut down looks like the end of the header or body
+            raise requests.Timeout
+        return response
+
+    def _read(self, response: requests.Response, host: str) -> bytes:
         body = bytearray()
         for chunk in response.iter_content(16_384):
             body += chunk
             if len(body) > self._max_bytes:
-                response.close()
                 raise CRMResponseError(f"{host} answered more than {self._max_bytes} bytes")
             if self._deadline.is_over:
-                response.close()
                 raise requests.Timeout
-        response._content = bytes(body)  # what requests does itself when it is not streaming
-        return response
-
-    def _raise_for(self, response: requests.Response, host: str) -> None:
-        error = self._classify(response) if self._classify else None
-        error = error or _error_of(response, host)
-        if error is not None:
-            raise error
+        return bytes(body)
 
 
-def read_json(response: requests.Response) -> Any:
-    """Return the answer's JSON; one that cannot be read is a :class:`CRMResponseError`."""
-    try:
-        return json.loads(response.content)
-    except (ValueError, RecursionError):
-        raise CRMResponseError("the CRM's answer is no JSON") from None
+def _is_stale(error: requests.RequestException, watch: Watch, request: requests.PreparedRequest) -> bool:
+    """Whether an idle connection had died: the one case in which a GET is sent again."""
+    causes = error.args[0].args if error.args and isinstance(error.args[0], Exception) else ()
+    has_died = any(isinstance(cause, ConnectionError) for cause in causes)  # before a byte of an answer
+    return request.method == "GET" and watch.was_reused and has_died
 
 
 def _error_of(response: requests.Response, host: str) -> CRMError | None:
-    status, text = response.status_code, response.text[:MAX_VENDOR_TEXT] if response.status_code >= 400 else None
+    status = response.status_code
+    text = _text_of(response) if status >= 400 else None
     message = f"{host} answered {status}"
     if 200 <= status < 300:
         return None
@@ -165,6 +193,12 @@ def _error_of(response: requests.Response, host: str) -> CRMError | None:
     if status >= 400:
         return CRMRejectedError(message, vendor_text=text)
     return CRMResponseError(message)
+
+
+def _text_of(response: requests.Response) -> str | None:
+    """Return the beginning of what the CRM says; ``response.text`` would guess the encoding of it all."""
+    start = response.content[: 4 * MAX_VENDOR_TEXT]
+    return start.decode("utf-8", "replace").strip()[:MAX_VENDOR_TEXT] or None
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:

@@ -7,6 +7,7 @@ holds a thread as long as it likes.  Nothing on PyPI bounds the whole time of a 
 from __future__ import annotations
 
 import heapq
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -25,12 +26,35 @@ _current = threading.local()
 
 @dataclass(slots=True)
 class Watch:
-    """One request under watch, on the thread that sends it."""
+    """One request under watch, on the thread that sends it.
+
+    ``was_reused`` tells whether it went out on a connection that an earlier request had opened.
+    """
 
     sock: socket.socket | None = None
     is_over: bool = False
     has_barked: bool = False
+    was_reused: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def hold(self, sock: socket.socket) -> None:
+        """Keep a second handle on the request's socket: the first one disappears into the TLS layer."""
+        with self.lock:
+            self._let_go()
+            if self.has_barked:
+                raise TimeoutError
+            self.sock = socket.socket(fileno=os.dup(sock.fileno()))
+
+    def end(self) -> None:
+        """Let the socket go: nobody shuts it down any more."""
+        with self.lock:
+            self.is_over = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
 
     def bark(self) -> None:
         """Shut the request's socket down, unless the request is over."""
@@ -66,9 +90,7 @@ class Watchdog:
         try:
             yield watch
         finally:
-            with watch.lock:
-                watch.is_over = True
-                watch.sock = None
+            watch.end()
             _current.watch = None
 
     def _run(self) -> None:
@@ -90,15 +112,18 @@ class _Watched:
 
     sock: socket.socket | None
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is None:
-            self.connect()  # type: ignore[attr-defined]  # of the connection class beside
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # of the connection class beside
         watch: Watch | None = getattr(_current, "watch", None)
         if watch is not None:
-            with watch.lock:
-                watch.sock = self.sock
-            if watch.has_barked and self.sock is not None:
-                raise TimeoutError
+            watch.hold(sock)  # before the TLS handshake, which can be dripped as well
+        return sock
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        watch: Watch | None = getattr(_current, "watch", None)
+        if watch is not None and self.sock is not None and watch.sock is None:
+            watch.was_reused = True
+            watch.hold(self.sock)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
 

@@ -1,0 +1,88 @@
+"""A middleware over the demo's customers, whole, in a folder of the test's own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from middleware.app import Parts, build_worker, create_app
+from middleware.demo.data import DemoCustomer, build_demo
+from middleware.settings import load_settings
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class House:
+    """The application, its parts, and what a sender needs to call it."""
+
+    folder: Path
+    app: Flask
+    customers: dict[str, DemoCustomer]
+    client: FlaskClient = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = self.app.test_client()
+
+    @property
+    def parts(self) -> Parts:
+        parts: Parts = self.app.extensions["m8crm"]
+        return parts
+
+    def bearer(self, customer: str = "nordlys") -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.customers[customer].secrets['insights']}"}
+
+    def lookup(self, number: str = "+46701740605", customer: str = "nordlys", **query: Any) -> TestResponse:
+        asked = {"fromNumber": number, **query}
+        return self.client.get(f"/{customer}/lookup", query_string=asked, headers=self.bearer(customer))
+
+    def post(self, body: Any, customer: str = "nordlys", **kwargs: Any) -> TestResponse:
+        return self.client.post(f"/{customer}/calllog", json=body, headers=self.bearer(customer), **kwargs)
+
+    def deliver(self) -> int:
+        return build_worker(self.parts).run_once()
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the demo's folder once; every test gets a copy."""
+    folder = tmp_path_factory.mktemp("demo")
+    build_demo(folder, now=NOW)
+    return folder
+
+
+@pytest.fixture
+def house(demo_folder: Path, tmp_path: Path) -> Iterator[House]:
+    folder = tmp_path / "house"
+    shutil.copytree(demo_folder, folder)
+    for file in (folder / "customers").iterdir():
+        file.write_text(file.read_text().replace(str(demo_folder), str(folder)))
+    customers = {customer.id: customer for customer in build_demo(folder, now=NOW)}
+    app = create_app(load_settings(folder))
+    house = House(folder, app, customers)
+    yield house
+    house.parts.inbox.close()
+    house.parts.generations.close()
+
+
+def call_log(**changes: Any) -> dict[str, Any]:
+    """Return a call log as M8Com sends it (specs/001, Automatic Call Logging)."""
+    return {
+        "fromNumber": "+46701740605",
+        "toNumber": "+46846500400",
+        "duration": 8762790,
+        "startTime": 1772366400000,
+        "callType": "Outbound",
+        "body": "Call to user: ada.webb@emca.inc (+46 8 465 004 00)\nCall from: +46 70 174 06 05\nCall type: Outbound",
+        "userId": "u-1",
+        **changes,
+    }

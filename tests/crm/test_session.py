@@ -1,0 +1,230 @@
+"""The way out for adapters, against a server that misbehaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+import pytest
+import requests
+
+from middleware.crm.context import build_context
+from middleware.crm.session import CRMSession, parse_retry_after
+from middleware.errors import (
+    CRMAuthError,
+    CRMError,
+    CRMRejectedError,
+    CRMResponseError,
+    CRMTimeoutError,
+    CRMUnavailableError,
+    RateLimitedError,
+)
+from middleware.model.call import User
+from middleware.model.deadline import Deadline
+from middleware.testing.faults import FaultServer
+from tests.lookup.zoo import Zoo
+
+SECRET = "top-secret"  # stands in queries, headers and bodies; never in a message
+PATIENCE = timedelta(seconds=30)
+SHORT = timedelta(seconds=0.15)
+
+
+@pytest.fixture
+def crm() -> Iterator[FaultServer]:
+    with FaultServer() as server:
+        yield server
+
+
+def session(crm: FaultServer, span: timedelta = PATIENCE) -> CRMSession:
+    return CRMSession(crm.url, Deadline.after(span))
+
+
+@pytest.mark.parametrize("fault", ["hang", "hang-in-body", "stall", "drip-headers", "drip-body"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nothing_outlasts_the_deadline(crm: FaultServer, fault: str, method: str) -> None:
+    """A server that hangs or drips anywhere costs the time until the deadline and never looks like an answer."""
+    with pytest.raises(CRMTimeoutError):
+        session(crm, SHORT).request(method, fault)
+
+
+def test_a_dripping_handshake_ends_at_the_deadline(crm: FaultServer) -> None:
+    """A server that drips while TLS is agreed upon costs no more than one that drips later."""
+    dripping = CRMSession(crm.url.replace("http:", "https:"), Deadline.after(SHORT))
+    with pytest.raises(CRMTimeoutError):
+        dripping.get("ok")
+
+
+def test_a_deadline_that_has_passed_sends_nothing(crm: FaultServer) -> None:
+    """Who comes too late does not bother the CRM."""
+    with pytest.raises(CRMTimeoutError):
+        session(crm, timedelta()).get("ok")
+    assert crm.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("truncate", CRMUnavailableError),
+        ("reset", CRMUnavailableError),
+        ("close", CRMUnavailableError),
+        ("endless", CRMResponseError),
+        ("gzip-bomb", CRMResponseError),
+        ("bad-gzip", CRMResponseError),
+        ("redirect", CRMResponseError),
+        ("status/400", CRMRejectedError),
+        ("status/401", CRMAuthError),
+        ("status/403", CRMAuthError),
+        ("status/404", CRMRejectedError),
+        ("status/409", CRMRejectedError),
+        ("status/429", RateLimitedError),
+        ("status/500", CRMUnavailableError),
+        ("status/503", CRMUnavailableError),
+    ],
+)
+def test_every_fault_has_its_error(crm: FaultServer, fault: str, expected: type[CRMError]) -> None:
+    """Each way to fail is the error that tells what to do, sent once, and its message keeps the request secret."""
+    with pytest.raises(CRMError) as caught:
+        session(crm).post(fault, params={"q": SECRET}, json={"a": SECRET}, headers={"X-Key": SECRET})
+    assert type(caught.value) is expected
+    assert SECRET not in str(caught.value)
+    assert crm.url.partition("//")[2] not in str(caught.value)
+    assert [request.target.partition("?")[0] for request in crm.requests] == [f"/{fault}"]
+
+
+def test_a_server_that_is_gone_is_unavailable() -> None:
+    """A refused connection says so at once."""
+    with FaultServer() as crm:
+        pass
+    with pytest.raises(CRMUnavailableError):
+        session(crm).get("ok")
+
+
+def test_the_vendor_explains_itself(crm: FaultServer) -> None:
+    """What the CRM says about a refusal is kept for people, apart from the message."""
+    with pytest.raises(CRMRejectedError) as caught:
+        session(crm).get("status/422")
+    assert caught.value.vendor_text == '{"error": "says the vendor"}'
+    assert "vendor" not in str(caught.value)
+
+
+def test_retry_after_reaches_the_error(crm: FaultServer) -> None:
+    """What the CRM asks us to wait is on the error."""
+    with pytest.raises(RateLimitedError) as caught:
+        session(crm).get("status/429?retry-after=7")
+    assert caught.value.retry_after == timedelta(seconds=7)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("120", timedelta(seconds=120)),
+        ("0", timedelta()),
+        ("Sun, 01 Mar 2026 12:00:30 GMT", timedelta(seconds=30)),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", timedelta()),
+        ("9" * 400, timedelta(days=1)),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read_both_ways(value: str | None, expected: timedelta | None) -> None:
+    """Seconds and dates are understood; nonsense is nothing."""
+    assert parse_retry_after(value, datetime(2026, 3, 1, 12, tzinfo=UTC)) == expected
+
+
+def test_json_that_is_none_is_the_crms_fault(crm: FaultServer) -> None:
+    """A page for people in place of JSON is an unreadable answer."""
+    with pytest.raises(CRMResponseError):
+        session(crm).get("not-json").json()
+    assert session(crm).get("ok").json() == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.2:1/x",
+        "https://crm.example@evil.example/x",
+        "https://evil.example/x",
+        "http://crm.example/x",
+        "https://crm.example:8443/x",
+        "https://crm.example\\@evil.example/",
+    ],
+)
+def test_another_host_is_refused(url: str) -> None:
+    """Credentials go to the CRM's host over its scheme and port, and nowhere else."""
+    with pytest.raises(CRMRejectedError):
+        CRMSession("https://crm.example", Deadline.after(SHORT)).get(url)
+
+
+@pytest.mark.parametrize("base_url", ["http://crm.example", None, ""])
+def test_without_tls_only_the_loopback_is_reached(base_url: str | None) -> None:
+    """Plain HTTP to another machine is refused before a byte is sent."""
+    with pytest.raises(CRMRejectedError):
+        CRMSession(base_url, Deadline.after(SHORT)).get("x")
+
+
+def test_a_url_inside_a_query_stays_there(crm: FaultServer) -> None:
+    """A path is below the CRM's address even when its query holds a URL."""
+    session(crm).get("/ok?back=https://evil.example/")
+    session(crm).get("//ok")
+    session(crm).get(f"{crm.url}/ok")
+    assert [request.target for request in crm.requests] == ["/ok?back=https://evil.example/", "/ok", "/ok"]
+
+
+def test_no_cookies_and_no_proxies(crm: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One customer's cookies never travel with another's request, and the environment redirects nothing."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    session(crm).get("cookie")
+    session(crm).get("ok")
+    assert "cookie" not in crm.requests[1].headers
+
+
+def test_connections_are_kept(crm: FaultServer) -> None:
+    """Sessions are cheap: the next call to a host uses the connection of the last."""
+    for _ in range(5):
+        session(crm).get("ok")
+    assert crm.connections == 1
+
+
+def test_a_connection_that_died_idle_is_replaced_for_reads(crm: FaultServer) -> None:
+    """A GET that meets a connection which the CRM had given up is sent again on a new one."""
+    session(crm).get("close-when-idle")
+    assert session(crm).get("ok").json() == {"ok": True}
+
+
+def test_a_write_is_never_sent_twice(crm: FaultServer) -> None:
+    """A POST whose connection dies may have been carried out: only the worker repeats it."""
+    session(crm).get("close-when-idle")
+    with pytest.raises(CRMUnavailableError):
+        session(crm).post("ok")
+    assert len(crm.requests) == 1
+
+
+class Lying(Zoo):
+    """An adapter for a CRM that answers 200 to everything."""
+
+    url: ClassVar[str]
+
+    @property
+    def base_url(self) -> str:
+        return self.url
+
+    def auth(self) -> requests.auth.AuthBase:
+        return requests.auth.HTTPBasicAuth("m8crm", SECRET)
+
+    def classify(self, response: requests.Response) -> CRMError | None:
+        return CRMAuthError("says 200") if b"Sign in" in response.content else None
+
+
+def test_the_context_carries_what_an_adapter_says(crm: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session signs with the adapter's ``auth`` and asks its ``classify`` before it believes a status."""
+    monkeypatch.setattr(Lying, "url", crm.url, raising=False)
+    user = User(id="7")
+    ctx = build_context(Lying(), region="SE", deadline=Deadline.after(PATIENCE), user=user)
+    ctx.http.get("ok")
+    assert crm.requests[0].headers["authorization"].startswith("Basic ")
+    assert (ctx.region, ctx.user) == ("SE", user)
+    with pytest.raises(CRMAuthError):
+        ctx.http.get("not-json")
