@@ -118,11 +118,12 @@ def _print_trace(trace: Trace) -> None:
     show_default=True,
     help="What the call was about.",
 )
+@click.option("--body", help="The whole text in place of the made-up one.")
 @click.option(
     "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field of the body; VALUE may be JSON."
 )
 @click.option("--url", help="Where the server answers; else the running demo or M8CRM_PUBLIC_URL.")
-@click.option("--secret", envvar="M8CRM_SECRET", help="The customer's secret (M8CRM_SECRET); known for a demo.")
+@click.option("--secret", envvar="M8CRM_SECRET", help="The customer's (M8CRM_SECRET); else the demo's, or his file's.")
 @json_option
 @click.pass_context
 def trigger(ctx: click.Context, /, customer: str, sender: str, as_json: bool, **options: Any) -> None:
@@ -130,9 +131,11 @@ def trigger(ctx: click.Context, /, customer: str, sender: str, as_json: bool, **
     import requests
 
     from middleware.demo.data import load_secrets
+    from middleware.tenants.files import find_plain_secret
 
     settings = settings_of(ctx)
     secret = options["secret"] or load_secrets(settings.data).get(customer, {}).get("insights")
+    secret = secret or find_plain_secret(settings.customers, customer, "insights")
     if not secret:
         raise ConfigError(customer, ["its secret is not known here: give --secret or set M8CRM_SECRET"])
     url = f"{(options['url'] or _server_url(settings)).rstrip('/')}/{customer}/{sender}"
@@ -140,11 +143,13 @@ def trigger(ctx: click.Context, /, customer: str, sender: str, as_json: bool, **
         with requests.Session() as session:
             session.trust_env = False
             body = _sample(settings, customer, options)
-            answer = session.post(url, json=body, headers={"Authorization": f"Bearer {secret}"}, timeout=10)
+            session.headers["Content-Type"] = "application/json"
+            bearer = {"Authorization": f"Bearer {secret}".encode()}
+            answer = session.post(url, json.dumps(body), headers=bearer, timeout=10)  # json= would refuse NaN
     except requests.RequestException as error:
         raise ConfigError(url, [f"no answer ({type(error).__name__}); is the server running?"]) from None
     if as_json:
-        print_json({"url": url, "status": answer.status_code, "answer": answer.json(), "sent": body})
+        print_json({"url": url, "status": answer.status_code, "answer": _json_or_text(answer.text), "sent": body})
     else:
         click.echo(f"{answer.status_code} {answer.text}")
         click.echo("`m8crm events list` shows what becomes of it.")
@@ -160,25 +165,31 @@ def _sample(settings: Settings, customer: str, options: dict[str, Any]) -> dict[
         "duration": options["duration"] * 1000,
         "startTime": round((time.time() - options["duration"]) * 1000),
         "callType": "Outbound" if is_inbound else "Inbound",  # M8Com sees it from the contact
-        "body": "\n".join(
-            [
-                f"Call to user: ada.webb@example.com ({own})"
-                if is_inbound
-                else f"Call from user: ada.webb@example.com ({own})",
-                f"Call from: {number}" if is_inbound else f"Call to: {number}",
-                f"Call type: {'Outbound' if is_inbound else 'Inbound'}",
-                options["summary"],
-            ]
-        ),
+        "body": options["body"] or _body(number, own, options),
         "userId": "u-4711",
     }
     for change in options["changes"]:
-        name, _, value = change.partition("=")
-        try:
-            body[name] = json.loads(value)
-        except ValueError:
-            body[name] = value
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {change}: write FIELD=VALUE")
+        body[name] = _json_or_text(value)
     return body
+
+
+def _body(number: str, own: str, options: dict[str, Any]) -> str:
+    user = f"ada.webb@example.com ({own})"
+    lines = {
+        "inbound": [f"Call to user: {user}", f"Call from: {number}", "Call type: Outbound"],
+        "outbound": [f"Call from user: {user}", f"Call to: {number}", "Call type: Inbound"],
+    }
+    return "\n".join([*lines[options["direction"]], options["summary"]])
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _known_number(customer: str) -> str:
@@ -222,17 +233,19 @@ def events_list(
     """List the latest events, newest first."""
     from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
     found = parts_of(ctx).inbox.list_events(customer, state, sender, limit)
     if as_json:
         print_json([_plain(event) for event in found])
         return
-    whole = [Column(title, no_wrap=True) for title in ("id", "received")]
-    table = Table(*whole, "customer", "sender", "state", "next look", "reason", box=None)
+    whole = [Column(title, no_wrap=True) for title in ("id", "received", "state")]
+    table = Table(*whole, "customer", "sender", "next look", "reason", box=None)
     for event in found:
         due = f"{event.due_at.astimezone():%H:%M:%S}" if event.due_at else ""
         received = f"{event.received_at.astimezone():%Y-%m-%d %H:%M:%S}"
-        table.add_row(event.id, received, event.tenant_id, event.sender, event.state, due, event.reason or "")
+        reason = Text(event.reason or "")  # no markup: senders have a say in it
+        table.add_row(event.id, received, event.state, event.tenant_id, event.sender, due, reason)
     Console().print(table if found else "No events.")
 
 
@@ -254,11 +267,16 @@ def events_show(ctx: click.Context, event_id: str, body: bool, as_json: bool) ->
         return
     for key, value in told.items():
         if key != "attempts" and value is not None:
-            click.echo(f"{key + ':':<13} {value}")
+            click.echo(f"{key + ':':<13} {_printable(str(value))}")
     for attempt in event.attempts:
         click.echo(
             f"  {attempt.at.astimezone():%Y-%m-%d %H:%M:%S}  {attempt.channel}  {attempt.outcome}: {attempt.words}"
         )
+
+
+def _printable(text: str) -> str:
+    """Show what a sender wrote without letting it steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 @events.command("retry")

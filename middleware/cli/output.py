@@ -20,8 +20,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 def print_json(value: object) -> None:
-    """Print one JSON line, at once."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    """Print one JSON line, at once; in ASCII, because what senders send may be no Unicode."""
+    click.echo(json.dumps(value, default=_plain))
 
 
 def _plain(value: object) -> str:

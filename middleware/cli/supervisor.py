@@ -29,6 +29,7 @@ class _Child:
     deaths: int = 0  # one soon after the other
     start_at: float = 0.0
     waits: bool = False
+    is_replaced: bool = False  # we asked it to end
 
 
 @dataclass(slots=True)
@@ -67,10 +68,7 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children:
             if child.process.poll() is not None and not child.waits:
-                child.deaths = 1 if now - child.started_at > CALM_SECONDS else child.deaths + 1
-                child.start_at = now + min(0.5 * 2**child.deaths, 30.0)
-                child.waits = True
-                log.error("child_died", command=child.command[2], status=child.process.returncode)
+                self._mourn(child, now)
             if child.waits and now >= child.start_at:
                 child.process, child.waits, child.started_at = self._spawn(child.command), False, now
         if self._reload:
@@ -78,7 +76,17 @@ class Supervisor:
             self._children[0].process.send_signal(signal.SIGHUP)
             for child in self._children[1:]:
                 child.process.terminate()  # gives its leases back; another is started at once
-                child.deaths = -1
+                child.is_replaced = True
+
+    @staticmethod
+    def _mourn(child: _Child, now: float) -> None:
+        child.waits = True
+        if child.is_replaced:
+            child.is_replaced, child.start_at = False, now
+            return
+        child.deaths = 1 if now - child.started_at > CALM_SECONDS else child.deaths + 1
+        child.start_at = now + min(0.5 * 2 ** min(child.deaths, 6), 30.0)
+        log.error("child_died", command=child.command[2], status=child.process.returncode)
 
     def _end(self) -> None:
         for child in self._children:

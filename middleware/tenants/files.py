@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,21 @@ def list_secrets(folder: Path, tenant_id: str) -> dict[str, list[str]]:
         receiver: [entry[7:15] if isinstance(entry, str) else str(dict(entry)) for entry in entries]
         for receiver, entries in document.get("secrets", {}).items()
     }
+
+
+def find_plain_secret(folder: Path, tenant_id: str, receiver: str) -> str | None:
+    """Return a secret that the customer's file takes from the environment or another file; ``None`` for digests."""
+    path, document = _read(folder, tenant_id)
+    for entry in document.get("secrets", {}).get(receiver, ()):
+        text = None
+        if isinstance(entry, dict) and "env" in entry:
+            text = os.environ.get(str(entry["env"]))
+        elif isinstance(entry, dict) and "file" in entry:
+            with suppress(OSError, UnicodeError):
+                text = (path.parent / str(entry["file"])).read_text(encoding="utf-8").strip()
+        if text and not text.startswith("sha256:"):
+            return text
+    return None
 
 
 def _read(folder: Path, tenant_id: str) -> tuple[Path, tomlkit.TOMLDocument]:

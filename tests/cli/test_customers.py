@@ -77,7 +77,7 @@ def test_live_survives_what_an_adapter_raises(run: Run, demo_folder: Path, monke
     """Check --live shows the CRM's own words, and of an adapter's fault only the class."""
 
     def refuse(adapter: Any, _ctx: Context) -> list[Any]:
-        if "nordlys" in adapter.settings.url:
+        if "nordlys" in adapter.settings.url.reveal():
             raise CRMAuthError("refused", vendor_text="token expired")
         raise ValueError("hunter2")
 
