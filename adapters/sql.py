@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from typing import Any, TypeVar, cast
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any, TypeVar
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine, Row, TextClause, create_engine, exc, text
+from sqlalchemy import Connection, Engine, QueuePool, TextClause, create_engine, exc, text
 
 from middleware.crm.base import Context, CRMAdapter, Finding
+from middleware.crm.mapping import REQUIRED_OF_CONTACT, Reader, is_column, required_columns
 from middleware.crm.settings import Secret
 from middleware.errors import (
     CRMError,
@@ -28,7 +30,7 @@ from middleware.errors import (
 )
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, LoggedCall
-from middleware.model.contact import Contact, ContactNumber, Email, Field, Link
+from middleware.model.contact import Contact, Link
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber
 
@@ -37,18 +39,32 @@ CALL = frozenset(
     "key contact_id direction contact_number own_number started_at ended_at duration_seconds duration_ms subject body "
     "agent answer_group user_id referred_to referred_by summary".split()
 )
+KINDS: dict[str, type[Activity]] = {
+    "find_notes": Note,
+    "find_tasks": Task,
+    "find_calls": Call,
+    "find_tickets": Ticket,
+    "find_deals": Deal,
+    "find_appointments": Appointment,
+}
 PARAMETERS: dict[str, frozenset[str]] = {
     "find_contacts": NUMBER,
     "find_contact_by_id": frozenset({"id"}),
-    **dict.fromkeys(
-        ("find_notes", "find_tasks", "find_calls", "find_tickets", "find_deals", "find_appointments"),
-        frozenset({"contact_id"}),
-    ),
+    **dict.fromkeys(KINDS, frozenset({"contact_id"})),
     "log_call": CALL,
     "find_logged_call": CALL,
     "update_call": CALL | {"external_id"},
 }
 MAX_ROWS = 200
+SQLITE_REFUSES = r"no such |near |incomplete input|wrong number of"  # it calls a wrong query operational
+POOL_SECONDS = 2.0  # to wait for a free connection
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what no database takes
+# how each database is told not to work longer than anybody waits
+LIMITS = {
+    "sqlite": "PRAGMA busy_timeout = {ms}",
+    "postgresql": "SET LOCAL statement_timeout = {ms}",
+    "mysql": "SET SESSION max_execution_time = {ms}",
+}
 ActivityT = TypeVar("ActivityT", bound=Activity)
 
 
@@ -57,12 +73,14 @@ class SQLSettings:
     """The ``[[crm]]`` table of a customer whose CRM is a database.
 
     ``url`` is SQLAlchemy's; ``queries`` are SQL texts by the name of what they find or write; ``create_links``
-    are URLs by the name of their button, with ``{id}`` for the contact's id.
+    are URLs by the name of their button, with ``{id}`` for the contact's id; ``timezone`` is that of the times
+    which the database keeps without one.
     """
 
     url: Secret
     queries: dict[str, str]
     create_links: dict[str, str] = field(default_factory=dict)
+    timezone: str = "UTC"
 
 
 class SQLAdapter(CRMAdapter[SQLSettings]):
@@ -78,9 +96,10 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         if "find_contacts" not in self._queries:
             raise ValueError("queries.find_contacts: is missing; it finds contacts by number")
         try:
-            self._engine = create_engine(settings.url.reveal(), pool_pre_ping=True, pool_size=10, max_overflow=50)
-        except (exc.ArgumentError, ImportError) as error:  # the URL holds a password: its text is not shown
-            raise ValueError(f"url: SQLAlchemy cannot use it ({type(error).__name__})") from None
+            self._zone = ZoneInfo(settings.timezone)
+        except (ValueError, LookupError, OSError):
+            raise ValueError("timezone: is unknown; write it as in the tz database, e.g. Europe/Stockholm") from None
+        self._engine = _engine(settings.url)
 
     def can(self, method: str) -> bool:
         """Whether there is a query for ``method``."""
@@ -88,12 +107,13 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def find_contacts(self, number: PhoneNumber, ctx: Context) -> Iterable[Contact]:
         """Run ``find_contacts`` with every spelling of the number."""
-        return _contacts("find_contacts", self._rows("find_contacts", _number(number), ctx.deadline))
+        rows = self._run("find_contacts", _number(number), ctx.deadline).rows
+        return self._reader("find_contacts").contacts(rows)
 
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
         """Run ``find_contact_by_id``."""
-        rows = self._rows("find_contact_by_id", {"id": numeric_id}, ctx.deadline)
-        return next(_contacts("find_contact_by_id", rows), None)
+        rows = self._run("find_contact_by_id", {"id": numeric_id}, ctx.deadline).rows
+        return next(iter(self._reader("find_contact_by_id").contacts(rows)), None)
 
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
         """Run ``find_notes``."""
@@ -127,39 +147,37 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
         """Run ``log_call``; a unique key in the database makes a second one harmless."""
         try:
-            self._rows("log_call", _call(call, contact), ctx.deadline)
+            written = self._run("log_call", _call(call, contact), ctx.deadline)
         except CRMRejectedError:
             logged = self.find_logged_call(call, ctx) if self.can("find_logged_call") else None
             if logged is None:
                 raise
             return logged
         found = self.find_logged_call(call, ctx) if self.can("find_logged_call") else None
-        return found or LoggedCall(external_id=call.key)
+        return found or _logged(written) or LoggedCall(external_id=call.key)
 
     def find_logged_call(self, call: CallRecord, ctx: Context) -> LoggedCall | None:
         """Run ``find_logged_call``; its columns are ``id`` and, if there is one, ``url``."""
-        row = next(iter(self._rows("find_logged_call", _call(call, None), ctx.deadline)), None)
-        if row is None:
-            return None
-        values = row._asdict()
-        return LoggedCall(external_id=str(values["id"]), url=cast("str | None", values.get("url")))
+        return _logged(self._run("find_logged_call", _call(call, None), ctx.deadline))
 
     def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
         """Run ``update_call``."""
-        self._rows("update_call", {**_call(call, None), "external_id": logged.external_id}, ctx.deadline)
+        self._run("update_call", {**_call(call, None), "external_id": logged.external_id}, ctx.deadline)
 
     def check(self, ctx: Context) -> Iterable[Finding]:
-        """Run every query that finds something, with a number and an id that nobody has."""
-        nobody = dict.fromkeys(NUMBER | CALL | {"id", "contact_id", "external_id"}, "0")
+        """Run every query that finds something, with a number and an id that nobody has; nothing is written."""
         for name in self._queries:
-            if not name.startswith("find_"):
-                continue
-            try:
-                self._rows(name, nobody, ctx.deadline)
-            except CRMError as error:
-                yield Finding(ok=False, message=f"queries.{name}: {error.vendor_text or error}")
-            else:
-                yield Finding(ok=True, message=f"queries.{name}: runs")
+            if name.startswith("find_"):
+                yield self._check(name, ctx.deadline)
+
+    def _check(self, query: str, deadline: Deadline) -> Finding:
+        nobody = dict.fromkeys(PARAMETERS[query], "0")
+        try:
+            columns = self._run(query, nobody, deadline).columns
+        except CRMError as error:
+            return Finding(ok=False, message=f"queries.{query}: {error.vendor_text or error}")
+        problem = _column_problem(query, columns)
+        return Finding(ok=problem is None, message=f"queries.{query}: {problem or 'runs'}")
 
     def close(self) -> None:
         """Close the connections."""
@@ -170,35 +188,60 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         return self.settings.create_links
 
     def _activities(self, kind: type[ActivityT], query: str, contact: Contact, ctx: Context) -> list[ActivityT]:
-        rows = self._rows(query, {"contact_id": contact.id}, ctx.deadline)
-        return [_record(kind, query, row._asdict()) for row in rows]
+        rows = self._run(query, {"contact_id": contact.id}, ctx.deadline).rows
+        reader = self._reader(query)
+        return [reader.activity(kind, row) for row in rows]
 
-    def _rows(self, query: str, parameters: Mapping[str, object], deadline: Deadline) -> list[Row[Any]]:
+    def _reader(self, query: str) -> Reader:
+        return Reader(where=f"queries.{query}", zone=self._zone)
+
+    def _run(self, query: str, parameters: Mapping[str, object], deadline: Deadline) -> _Result:
         """Run one query in a transaction of its own; every failure is a ``CRMError`` without its parameters."""
         clause = self._queries[query]
-        wanted = {name: parameters[name] for name in clause.compile().params}
+        wanted = {name: _storable(parameters[name]) for name in clause.compile().params}
         try:
-            with self._engine.begin() as connection:
-                _bound_wait(self._engine, connection.connection.driver_connection, deadline)
+            with self._engine.begin() as connection, _bounded(connection, deadline):
                 result = connection.execute(clause, wanted)
-                return list(result.fetchmany(MAX_ROWS)) if result.returns_rows else []
-        except exc.TimeoutError:
-            raise CRMTimeoutError("the database has no connection free") from None
-        except (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError) as error:
-            raise CRMRejectedError(f"the database refuses queries.{query}", vendor_text=_reason(error)) from None
-        except exc.DBAPIError as error:
-            if re.match(r"no such|near ", _reason(error)):  # SQLite calls a wrong query operational
-                raise CRMRejectedError(f"the database refuses queries.{query}", vendor_text=_reason(error)) from None
-            raise CRMUnavailableError("the database cannot be reached", vendor_text=_reason(error)) from None
+                if not result.returns_rows:
+                    return _Result()
+                rows = [row._asdict() for row in result.fetchmany(MAX_ROWS)]
+                return _Result(columns=tuple(result.keys()), rows=rows)
         except exc.SQLAlchemyError as error:
-            raise CRMResponseError(f"queries.{query}: {type(error).__name__}") from None
+            raise _error(error, query, deadline) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Result:
+    """What a query answered: the names of its columns and its first rows."""
+
+    columns: tuple[str, ...] = ()
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _engine(url: Secret) -> Engine:
+    """Return the pool of connections; messages never hold the URL, which holds a password."""
+    try:
+        return create_engine(
+            url.reveal(),
+            poolclass=QueuePool,
+            pool_size=8,
+            max_overflow=64,  # a lookup runs its queries side by side
+            pool_timeout=POOL_SECONDS,
+            pool_pre_ping=True,
+        )
+    except ModuleNotFoundError as error:
+        raise ValueError(f"url: SQLAlchemy cannot use it without its driver; pip install {error.name}") from None
+    except (exc.ArgumentError, TypeError, ValueError):
+        raise ValueError("url: SQLAlchemy cannot use it; write e.g. sqlite:////var/lib/crm.db") from None
 
 
 def _compile(name: str, query: str) -> TextClause:
     if name not in PARAMETERS:
         raise ValueError(f"queries.{name}: is unknown; known: {', '.join(PARAMETERS)}")
-    if re.search(r"%s|\?(?![^']*'[^']*$)", re.sub(r"'(?:[^']|'')*'", "", query)):
-        raise ValueError(f"queries.{name}: use named parameters such as :{min(PARAMETERS[name])}, not ? or %s")
+    if re.search(r"%s|%\(|[?{}]", re.sub(r"'(?:[^']|'')*'", "", query)):
+        raise ValueError(f"queries.{name}: use named parameters such as :{min(PARAMETERS[name])}, not ?, %s or {{}}")
+    if re.search(r"'[^']*(?:%s|\{\w*\})[^']*'", query):
+        raise ValueError(f"queries.{name}: a quoted %s or {{}} is no parameter; join with ||, as in '%' || :suffix")
     clause = text(query)
     unknown = set(clause.compile().params) - PARAMETERS[name]
     if unknown:
@@ -207,14 +250,72 @@ def _compile(name: str, query: str) -> TextClause:
     return clause
 
 
-def _bound_wait(engine: Engine, connection: Any, deadline: Deadline) -> None:
-    """Keep SQLite from waiting for a lock longer than anybody waits for us."""
-    if engine.dialect.name == "sqlite":
-        connection.execute(f"PRAGMA busy_timeout = {math.ceil(deadline.remaining * 1000)}")
+@contextmanager
+def _bounded(connection: Connection, deadline: Deadline) -> Iterator[None]:
+    """Keep the database from waiting or working longer than anybody waits for us, as far as it can be told."""
+    limit = LIMITS.get(connection.dialect.name)
+    if limit:
+        connection.exec_driver_sql(limit.format(ms=max(1, math.ceil(deadline.remaining * 1000))))
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    database: Any = connection.connection.driver_connection
+    database.set_progress_handler(lambda: deadline.is_over, 10_000)
+    try:
+        yield
+    finally:
+        database.set_progress_handler(None, 0)
+
+
+def _error(error: exc.SQLAlchemyError, query: str, deadline: Deadline) -> CRMError:
+    """Return what to do about a failure; SQLAlchemy's own message holds the query, its parameters and rows."""
+    if isinstance(error, exc.TimeoutError):
+        return CRMUnavailableError("the database has no connection free")
+    if not isinstance(error, exc.DBAPIError):
+        return CRMResponseError(f"queries.{query}: {type(error).__name__}")
+    reason = _reason(error)
+    if "decode" in reason:  # the driver's text holds the value
+        return CRMResponseError(f"queries.{query}: a text is not in the database's encoding")
+    if deadline.is_over:
+        return CRMTimeoutError(f"queries.{query}: the database did not answer in time")
+    refusals = (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError)
+    if isinstance(error, refusals) or re.match(SQLITE_REFUSES, reason):
+        return CRMRejectedError(f"the database refuses queries.{query}", vendor_text=reason)
+    return CRMUnavailableError("the database cannot be reached or is busy", vendor_text=reason)
 
 
 def _reason(error: exc.DBAPIError) -> str:
-    return str(error.orig).splitlines()[0][:300] if str(error.orig) else type(error.orig).__name__
+    lines = str(error.orig).splitlines()  # the first is the reason; others quote rows
+    return lines[0][:300] if lines else type(error.orig).__name__
+
+
+def _logged(result: _Result) -> LoggedCall | None:
+    """Return the call in a row with ``id`` and perhaps ``url``."""
+    if not result.rows:
+        return None
+    row = result.rows[0]
+    if row.get("id") is None:
+        raise CRMResponseError("queries.find_logged_call: the column id is missing or empty")
+    return LoggedCall(external_id=str(row["id"]), url=str(row["url"]) if row.get("url") else None)
+
+
+def _column_problem(query: str, columns: tuple[str, ...]) -> str | None:
+    """Return what is wrong with the names of a query's columns."""
+    if query == "find_logged_call":
+        return None if "id" in columns else "the column id is missing"
+    kind = KINDS.get(query, Contact)
+    required = required_columns(KINDS[query]) if query in KINDS else REQUIRED_OF_CONTACT
+    if query == "find_contact_by_id":
+        required = ("id",)
+    missing = [name for name in required if name not in columns]
+    unknown = [name for name in columns if not is_column(kind, name)]
+    if missing:
+        return f"the column {missing[0]} is missing"
+    return f"the column {unknown[0]} fills nothing; adapters/README.rst lists the names" if unknown else None
+
+
+def _storable(value: object) -> object:
+    return UNSTORABLE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def _number(number: PhoneNumber) -> dict[str, object]:
@@ -241,83 +342,3 @@ def _call(call: CallRecord, contact: Contact | None) -> dict[str, object]:
         "referred_by": call.referred_by,
         "summary": call.summary,
     }
-
-
-# rows -> contacts -------------------------------------------------------------------------------------
-def _contacts(query: str, rows: Iterable[Row[Any]]) -> Iterator[Contact]:
-    """Yield contacts; rows with the same ``id`` are one contact with several numbers, e-mails and fields."""
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        values = row._asdict()
-        if "id" not in values or values["id"] is None:
-            raise CRMResponseError(f"queries.{query}: has no column id")
-        grouped.setdefault(str(values["id"]), []).append(values)
-    for contact_id, several in grouped.items():
-        first = several[0]
-        known = {f.name: _value(query, f.name, first[f.name]) for f in fields(Contact) if f.name in first}
-        repeated = {
-            "numbers": _pairs(several, r"number(?:_\d+)?", ContactNumber, "number"),
-            "emails": _pairs(several, r"email(?:_\d+)?", Email, "address"),
-            "fields": tuple(
-                dict.fromkeys(
-                    Field(title=name.removeprefix("field_").replace("_", " ").capitalize(), comment=str(row[name]))
-                    for row in several
-                    for name in row
-                    if name.startswith("field_") and row[name] not in (None, "")
-                )
-            ),
-        }
-        yield Contact(**{**known, **repeated, "id": contact_id, "display_name": str(first.get("display_name") or "")})
-
-
-def _pairs(rows: list[dict[str, Any]], column: str, kind: Any, name: str) -> tuple[Any, ...]:
-    """Return what the columns ``number``, ``number_2`` … hold, each with its ``…_comment``."""
-    found = [
-        kind(**{name: str(row[key]), "comment": row.get(f"{key}_comment") or None})
-        for row in rows
-        for key in row
-        if re.fullmatch(column, key) and row[key]
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-# values -----------------------------------------------------------------------------------------------
-def _record(kind: type[ActivityT], query: str, values: dict[str, Any]) -> ActivityT:
-    known = {f.name: f for f in fields(kind)}
-    filled = {name: _value(query, name, value) for name, value in values.items() if name in known and value is not None}
-    missing = [f.name for f in known.values() if f.default is MISSING and f.name not in filled]
-    if missing:
-        raise CRMResponseError(f"queries.{query}: the column {missing[0]} is missing or empty")
-    return kind(**filled)
-
-
-_MOMENTS = {"timestamp", "due_date", "start_time", "created_date", "close_date", "start_date", "end_date", "updated_at"}
-_FLAGS = {"done", "all_day", "markdown"}
-
-
-def _value(query: str, column: str, value: Any) -> Any:
-    if value is None:
-        return None
-    try:
-        if column in _MOMENTS:
-            return _moment(value)
-        if column == "duration":
-            return timedelta(seconds=float(value))
-        if column in _FLAGS:
-            return str(value).lower() in ("1", "true", "t", "yes")
-        if column == "amount":
-            return Decimal(str(value))
-        return str(value).upper() if column == "priority" else str(value)
-    except (ValueError, ArithmeticError, TypeError):
-        raise CRMResponseError(f"queries.{query}: the column {column} cannot be read") from None
-
-
-def _moment(value: object) -> datetime:
-    """Read a moment: a datetime, a date, ISO 8601, or Unix seconds or milliseconds; naive ones are UTC."""
-    if isinstance(value, (int, float, Decimal)) or (isinstance(value, str) and value.isdigit()):
-        number = float(value)
-        return datetime.fromtimestamp(number / 1000 if abs(number) > 1e11 else number, UTC)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

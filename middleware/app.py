@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, g
 
 from middleware import __version__
 from middleware.delivery.worker import Worker
@@ -24,7 +24,7 @@ from middleware.web import docs, events, health, lookup
 from middleware.web.auth import TenantIdConverter
 from middleware.web.problems import ProblemApi, problem
 from middleware.web.requests import watch_requests
-from middleware.web.schemas.lookup import dump_card
+from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
 
 log = structlog.get_logger("m8crm")
 
@@ -73,23 +73,31 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/-",
         OPENAPI_JSON_PATH="openapi.json",
-        MAX_CONTENT_LENGTH=settings.max_body,
+        MAX_CONTENT_LENGTH=settings.max_body + 1,  # as read_body wants it
         PROPAGATE_EXCEPTIONS=False,
     )
     app.extensions["m8crm"] = parts
+    app.url_map.merge_slashes = False  # a redirect would repeat the path, and with it whatever is in it
     app.url_map.converters["tenant_id"] = TenantIdConverter
     watch_requests(app, parts.key)
     app.register_error_handler(Exception, _broken)
     api = ProblemApi(app)
-    api.register_converter(TenantIdConverter, lambda _converter: {"type": "string", "pattern": TenantIdConverter.regex})
-    bearer = {"type": "http", "scheme": "bearer"}
-    api.spec.components.security_scheme("bearer", bearer)
-    api.spec.options["security"] = [{"bearer": []}]
+    _describe(api)
     api.register_blueprint(lookup.blueprint)
     api.register_blueprint(events.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
     return app
+
+
+def _describe(api: ProblemApi) -> None:
+    """Tell the OpenAPI description what no view says by itself."""
+    tenant_id = {"type": "string", "pattern": f"^{TenantIdConverter.regex}$"}
+    api.register_converter(TenantIdConverter, lambda _converter: tenant_id)
+    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    api.spec.options["security"] = [{"bearer": []}]
+    for name, schema in ACTIVITY_SCHEMAS.items():
+        api.spec.components.schema(name, schema=schema)
 
 
 def assert_own_packages() -> None:
@@ -102,5 +110,5 @@ def assert_own_packages() -> None:
 
 
 def _broken(error: Exception) -> Response:
-    log.error("broken", error=type(error).__name__, place=place_of(error))
+    log.error("broken", error=type(error).__name__, place=place_of(error), request_id=g.get("request_id"))
     return problem(500, "Something is broken here. The log has more, by the X-Request-Id of this answer.")

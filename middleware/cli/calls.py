@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from middleware.lookup.trace import Trace
     from middleware.settings import Settings
 
+STATES = click.Choice(["queued", "waiting", "delivered", "parked", "dead", "ignored", "quarantined"])
 EXIT = {"hit": 0, "miss": 1}  # anything else is 2
 
 
@@ -222,7 +223,7 @@ def events() -> None:
 
 @events.command("list")
 @click.option("--customer", help="Of one customer.")
-@click.option("--state", help="queued, waiting, delivered, parked, dead, ignored or quarantined.")
+@click.option("--state", type=STATES, help="In one state.")
 @click.option("--sender", help="Of one sender, e.g. calllog.")
 @click.option("--limit", default=50, show_default=True)
 @json_option
@@ -282,7 +283,7 @@ def _printable(text: str) -> str:
 @events.command("retry")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--customer", help="All of one customer.")
-@click.option("--state", help="All in one state, e.g. dead.")
+@click.option("--state", type=STATES, help="All in one state.")
 @json_option
 @click.pass_context
 def events_retry(

@@ -23,4 +23,4 @@ def backoff(failures: int, random: Callable[[], float]) -> timedelta:
 
 def clamp_retry_after(wait: timedelta | None) -> timedelta:
     """Return the wait a CRM asked for, within reason."""
-    return min(max(wait or SHORTEST, MIN_RETRY_AFTER), MAX_RETRY_AFTER)
+    return min(max(SHORTEST if wait is None else wait, MIN_RETRY_AFTER), MAX_RETRY_AFTER)

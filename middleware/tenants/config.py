@@ -245,6 +245,8 @@ def _adapter(
         reading.problems += flat_problems(error.messages, schema, f"{where}.")
     except ValueError as error:  # what an adapter says of its settings
         reading.problems.append(f"{where}: {error}")
+    except Exception as error:  # an adapter's fault: its message may hold a setting
+        reading.problems.append(f"{where}: the adapter refuses these settings ({type(error).__name__})")
     return None
 
 

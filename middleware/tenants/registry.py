@@ -88,9 +88,6 @@ class Tenants:
         except ConfigError as error:
             entry.problem = error
             log.error("customer_file_broken", customer=tenant_id, file=error.where, problems=error.problems)
-        except Exception as error:  # an adapter that breaks on its settings must not take the customer down
-            entry.problem = ConfigError(path.name, [f"an adapter refuses it ({type(error).__name__})"])
-            log.error("customer_file_broken", customer=tenant_id, file=path.name, error=type(error).__name__)
         entry.stamp = _stamp([path, *entry.files])
 
 

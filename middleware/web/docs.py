@@ -11,7 +11,8 @@ blueprint = Blueprint("docs", __name__, url_prefix="/-/docs")
 _ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 _SERVED = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 _CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -18,6 +18,7 @@ from middleware.receivers.body import UnreadableBody, read_json
 from middleware.receivers.fields import FieldErrors
 from middleware.tenants.tenant import Tenant
 from middleware.web.auth import authenticated
+from middleware.web.body import read_body
 from middleware.web.problems import problem
 from middleware.web.schemas.query import MessageSchema
 
@@ -52,7 +53,7 @@ def _view(receiver: Receiver) -> Callable[..., Response]:
         """Keep a call and acknowledge it."""
         if request.mimetype and request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
             return problem(415, "Send the body as application/json.")
-        raw = request.get_data()
+        raw = read_body(current_app.extensions["m8crm"].settings.max_body)
         try:
             document = read_json(raw)
         except UnreadableBody as error:

@@ -16,7 +16,7 @@ from middleware.tenants.tenant import Tenant
 from middleware.web.auth import authenticated
 from middleware.web.problems import problem
 from middleware.web.schemas.lookup import ContactSchema
-from middleware.web.schemas.query import LookupArgs, MessageSchema, QueryParser, parse_user
+from middleware.web.schemas.query import LookupArgs, MessageSchema, QueryParser, parse_numeric_id, parse_user
 
 RETRY_AFTER = timedelta(seconds=2)
 
@@ -56,7 +56,7 @@ def _query(args: dict[str, Any], tenant: Tenant) -> LookupQuery:
         number=parse_number(args["fromNumber"], tenant.region),
         to_number=parse_number(to_number, tenant.region) if to_number else None,
         user=parse_user(request.args),
-        numeric_id=request.args.get(tenant.lookup.numeric_id_parameter, "")[:64] or None,
+        numeric_id=parse_numeric_id(request.args.get(tenant.lookup.numeric_id_parameter)),
     )
 
 

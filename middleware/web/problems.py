@@ -10,6 +10,7 @@ from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
 from middleware.errors import StorageError
+from middleware.web.schemas.query import MessageSchema
 
 _MESSAGES = {
     404: "There is nothing at this address.",
@@ -31,6 +32,8 @@ def problem(status: int, message: str, *, retry_after: timedelta | None = None, 
 
 class ProblemApi(Api):  # type: ignore[misc]  # flask-smorest has no types
     """flask-smorest with our errors: its own handler drops ``Allow`` and ``Retry-After``."""
+
+    ERROR_SCHEMA = MessageSchema
 
     def _register_error_handlers(self) -> None:
         self._app.register_error_handler(HTTPException, _http)

@@ -29,9 +29,12 @@ class Amount(fields.Number[float]):
     num_type = float
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
-        if value is None or not math.isfinite(value):
+        try:
+            if value is None or not math.isfinite(value):
+                return None
+            return int(value) if value == int(value) else float(value)
+        except OverflowError:  # an integer beyond what a JSON reader takes
             return None
-        return value if isinstance(value, int) else int(value) if value == int(value) else float(value)
 
 
 class AnswerSchema(Schema):
@@ -43,6 +46,11 @@ class AnswerSchema(Schema):
     def leave_out_unknown(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Drop the keys whose value says nothing."""
         return {key: value for key, value in data.items() if key in self.always or value not in (None, "", [], {})}
+
+
+def _type(name: str) -> fields.String:
+    """Return the field by which the types of activities are told apart; :func:`dump_activity` fills it."""
+    return fields.String(required=True, validate=validate.OneOf([name]))
 
 
 class EmailSchema(AnswerSchema):
@@ -83,7 +91,6 @@ class CreateUrlSchema(AnswerSchema):
 class ActivitySchema(AnswerSchema):
     """What all activities have."""
 
-    type = fields.String(required=True)
     body = fields.String(required=True)
     timestamp = Millis(required=True)
     link = fields.URL()
@@ -93,6 +100,7 @@ class ActivitySchema(AnswerSchema):
 class NoteSchema(ActivitySchema):
     """Note."""
 
+    type = _type("NOTE")
     header = fields.String()
     customHeader = fields.String(attribute="custom_header")
     associatedUser = fields.String(attribute="associated_user")
@@ -101,6 +109,7 @@ class NoteSchema(ActivitySchema):
 class TaskSchema(ActivitySchema):
     """Task."""
 
+    type = _type("TASK")
     dueDate = Millis(required=True, attribute="due_date")
     header = fields.String()
     customHeader = fields.String(attribute="custom_header")
@@ -113,6 +122,7 @@ class TaskSchema(ActivitySchema):
 class CallSchema(ActivitySchema):
     """Call."""
 
+    type = _type("CALL")
     toNumber = fields.String(required=True, attribute="to_number")
     fromNumber = fields.String(required=True, attribute="from_number")
     duration = Millis(required=True)
@@ -124,6 +134,7 @@ class CallSchema(ActivitySchema):
 class TicketSchema(ActivitySchema):
     """Ticket."""
 
+    type = _type("TICKET")
     createdDate = Millis(required=True, attribute="created_date")
     priority = fields.String(validate=validate.OneOf(["HIGH", "MEDIUM", "LOW"]))
     header = fields.String()
@@ -137,6 +148,7 @@ class TicketSchema(ActivitySchema):
 class DealSchema(ActivitySchema):
     """Deal."""
 
+    type = _type("DEAL")
     closeDate = Millis(required=True, attribute="close_date")
     currency = fields.String()
     amount = Amount()
@@ -152,6 +164,7 @@ class DealSchema(ActivitySchema):
 class AppointmentSchema(ActivitySchema):
     """Appointment."""
 
+    type = _type("APPOINTMENT")
     startDate = Millis(required=True, attribute="start_date")
     endDate = Millis(required=True, attribute="end_date")
     allDay = fields.Boolean(attribute="all_day")
@@ -159,6 +172,17 @@ class AppointmentSchema(ActivitySchema):
     header = fields.String()
     customDescription = fields.String(attribute="custom_description")
     status = fields.String()
+
+
+# names in the OpenAPI description
+ACTIVITY_SCHEMAS: dict[str, type[ActivitySchema]] = {
+    "Note": NoteSchema,
+    "Task": TaskSchema,
+    "Call": CallSchema,
+    "Ticket": TicketSchema,
+    "Deal": DealSchema,
+    "Appointment": AppointmentSchema,
+}
 
 
 class ContactSchema(AnswerSchema):
@@ -173,7 +197,10 @@ class ContactSchema(AnswerSchema):
     phoneNumbers = fields.List(fields.Nested(PhoneNumberSchema), attribute="numbers")
     companyInfo = fields.Nested(CompanyInfoSchema)
     fields_ = fields.List(fields.Nested(FieldSchema), attribute="fields", data_key="fields")
-    activities = fields.List(fields.Raw(metadata={"description": "Note, Task, Call, Ticket, Deal or Appointment."}))
+    activities = fields.List(
+        fields.Raw(metadata={"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ACTIVITY_SCHEMAS]}),
+        metadata={"description": "Newest first, at most ten of a type."},
+    )
     createActivityUrls = fields.List(fields.Nested(CreateUrlSchema))
     createActivityUrl = fields.List(fields.Nested(CreateUrlSchema), metadata={"deprecated": True})
     moreInfoUrl = fields.URL(attribute="url")
@@ -214,6 +241,7 @@ def dump_activity(activity: Activity, deprecated_names: bool = False) -> dict[st
     """Return one activity as the specification's table has it."""
     name, schema, moment, substitute = _ACTIVITIES[type(activity)]
     answer: dict[str, Any] = {"type": name, **schema.dump(activity)}
+    answer["body"] = answer["body"] or ""
     answer.setdefault(moment, answer[substitute])
     if not activity.markdown:
         answer.pop("markdown", None)

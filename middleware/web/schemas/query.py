@@ -14,6 +14,9 @@ from webargs.flaskparser import FlaskParser
 from middleware.model.call import User
 
 MAX_VALUE = 4_000  # characters of one parameter that are looked at
+MAX_NAME = 320  # characters of one fact about a user: the longest e-mail address
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # text that databases and encoders refuse
+_NUMERIC_ID = re.compile(r"[A-Za-z0-9._*#-]{1,64}")
 _BRACKETED = re.compile(r"user((?:\[[A-Za-z0-9]{0,20}\]){1,4})")
 
 
@@ -42,16 +45,19 @@ class MessageSchema(Schema):
 
 
 class QueryParser(FlaskParser):
-    """Reads the query string so that a parameter that comes twice must say the same twice."""
+    """Reads the query string so that a number that comes twice must be the same twice."""
+
+    DEFAULT_VALIDATION_STATUS = 400
+    _NUMBERS = ("fromNumber", "toNumber")
 
     def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:
         """Return the parameters; raises ``ValidationError`` for contradictory ones."""
         values = {}
         for name in req.args:
             several = {value[:MAX_VALUE] for value in req.args.getlist(name)}
-            if len(several) > 1 and name in schema.fields:
+            if len(several) > 1 and name in self._NUMBERS:
                 raise ValidationError({name: ["Is given twice, with different values."]})
-            values[name] = several.pop()
+            values[name] = req.args[name][:MAX_VALUE]
         return values
 
 
@@ -71,6 +77,11 @@ def parse_user(args: dict[str, str]) -> User | None:
         email=usernames.get("email"),
         mobile_phone=usernames.get("mobilePhone"),
     )
+
+
+def parse_numeric_id(text: str | None) -> str | None:
+    """Return the id that a caller typed; what nobody can type is none."""
+    return text if text and _NUMERIC_ID.fullmatch(text) else None
 
 
 def _json_user(text: str) -> dict[str, Any]:
@@ -99,4 +110,4 @@ def _bracketed_user(args: dict[str, str]) -> dict[str, Any]:
 
 def _text(document: dict[str, Any], name: str) -> str | None:
     value = document.get(name)
-    return value if isinstance(value, str) and value else None
+    return _UNSTORABLE.sub("", value)[:MAX_NAME] or None if isinstance(value, str) else None

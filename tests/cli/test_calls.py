@@ -1,0 +1,250 @@
+"""``lookup``, ``trigger`` and ``events``, without a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from middleware.app import Parts, build_parts, build_worker
+from middleware.demo.data import build_demo, load_secrets
+from middleware.settings import load_settings
+from tests.cli.conftest import Run, told
+
+KNOWN, UNKNOWN = "+46701740605", "+46701740699"
+
+
+@pytest.fixture
+def parts(demo_folder: Path) -> Iterator[Parts]:
+    """Put a process together that shares the command line's folder."""
+    parts = build_parts(load_settings(demo_folder))
+    yield parts
+    parts.inbox.close()
+    parts.generations.close()
+
+
+def _accept(parts: Parts, key: str = "k", **changes: Any) -> str:
+    call = {"fromNumber": KNOWN, "toNumber": "+46846500400", "duration": 1000, "startTime": 1772366400000}
+    call |= {"callType": "Outbound", "body": "Call type: Outbound\nWants \x1b[31ma red one.", **changes}
+    raw = json.dumps(call).encode()
+    return parts.inbox.accept("nordlys", "calllog", key=key, raw=raw, content_type="application/json").id
+
+
+def test_a_hit_is_shown(run: Run, demo_folder: Path) -> None:
+    """A lookup shows the card that M8Com would get, and ends with status 0."""
+    result = run("lookup", "nordlys", KNOWN)
+    assert result.exit_code == 0, result.output
+    for text in ("Maria Andersson", "Fjällbris Konsult AB", "070-174 06 05", "Avtal", "contact"):
+        assert text in result.output, demo_folder
+
+
+def test_a_hit_for_scripts(run: Run, demo_folder: Path) -> None:
+    """A lookup with --json has the outcome, the card and where the time went."""
+    result = told(run("lookup", "nordlys", "070-174 06 05", "--json"))
+    assert result["outcome"] == "hit", demo_folder
+    assert result["card"]["displayName"] == "Maria Andersson"
+    assert {span["name"] for span in result["trace"]} >= {"contact", "notes", "deals"}
+
+
+def test_a_miss_is_a_sentence(run: Run, demo_folder: Path) -> None:
+    """A miss says why in a sentence and ends with status 1."""
+    for number, words in ((UNKNOWN, "miss: Nobody"), ("anonymous", "miss: The number is anonymous")):
+        result = run("lookup", "nordlys", number)
+        assert result.exit_code == 1, demo_folder
+        assert words in result.output
+
+
+def test_a_failure_is_no_miss(run: Run, demo_folder: Path) -> None:
+    """A CRM that fails ends with status 2, and is not called a miss."""
+    (demo_folder / "crm" / "nordlys.db").write_bytes(b"no database at all" * 100)
+    result = run("lookup", "nordlys", KNOWN, "--json")
+    assert result.exit_code == 2
+    assert told(result)["outcome"] == "failed"
+    assert told(result)["card"] is None
+
+
+def test_an_id_is_looked_up(run: Run, demo_folder: Path) -> None:
+    """What a caller typed on the way in is handed to the CRM."""
+    assert run("lookup", "nordlys", "anonymous", "--id", "nobody-has-this").exit_code == 1, demo_folder
+    assert run("lookup", "nordlys", "anonymous", "--id", "konf-4").exit_code == 0
+
+
+def test_an_unknown_customer_is_named(run: Run, demo_folder: Path) -> None:
+    """A customer that is not there, or whose file is broken, ends with status 2 and what to do."""
+    assert "tenant list" in run("lookup", "nobody", KNOWN).stderr
+    (demo_folder / "customers" / "nordlys.toml").write_text("name =", encoding="utf-8")
+    result = run("lookup", "nordlys", KNOWN)
+    assert result.exit_code == 2
+    assert "nordlys.toml: is not TOML" in result.stderr
+
+
+def test_a_delivered_event_tells_its_story(run: Run, parts: Parts) -> None:
+    """An event's page has every attempt in words, and the body only on request, unable to steer the terminal."""
+    event_id = _accept(parts)
+    build_worker(parts).run_once()
+    shown = run("events", "show", event_id)
+    assert shown.exit_code == 0
+    assert "delivered: " in shown.output
+    assert "red one" not in shown.output
+    assert KNOWN not in shown.output
+    with_body = run("events", "show", event_id, "--body").output
+    assert "red one" in with_body
+    assert "\x1b" not in with_body
+    in_json = told(run("events", "show", event_id, "--json"))
+    assert in_json["state"] == "delivered"
+    assert [attempt["outcome"] for attempt in in_json["attempts"]] == ["delivered"]
+
+
+def test_events_are_filtered(run: Run, parts: Parts) -> None:
+    """Events are listed newest first, by customer, state and sender, as many as asked for."""
+    ids = [_accept(parts, key) for key in "abc"]
+    listed = [event["id"] for event in told(run("events", "list", "--json"))]
+    assert listed == ids[::-1]
+    for filters in (["--customer", "harbour"], ["--state", "dead"], ["--sender", "pbx"], ["--limit", "0"]):
+        assert told(run("events", "list", *filters, "--json")) == []
+    latest = told(run("events", "list", "--customer", "nordlys", "--state", "queued", "--limit", "1", "--json"))
+    assert [event["id"] for event in latest] == ids[-1:]
+
+
+def test_ids_are_whole_on_a_narrow_terminal(run: Run, parts: Parts) -> None:
+    """An id in the list can be copied, however narrow the terminal is."""
+    event_id = _accept(parts)
+    assert event_id in run("events", "list").output
+
+
+def test_nothing_is_told(run: Run, demo_folder: Path) -> None:
+    """An empty list is a sentence."""
+    assert "No events." in run("events", "list").output, demo_folder
+
+
+def test_a_misspelt_state_is_refused(run: Run) -> None:
+    """A state that no event can have is refused, so that nobody takes it for none."""
+    for command in ("list", "retry"):
+        assert run("events", command, "--state", "ded").exit_code == 2
+
+
+def test_an_unknown_event_is_named(run: Run, demo_folder: Path) -> None:
+    """An id that no event has ends with status 2."""
+    assert run("events", "show", "nope").exit_code == 2, demo_folder
+
+
+def test_a_parked_event_is_tried_at_once(run: Run, parts: Parts) -> None:
+    """`events retry` makes a parked event due now."""
+    event_id = _accept(parts, fromNumber=UNKNOWN)
+    worker = build_worker(parts)
+    assert worker.run_once() == 1
+    assert worker.run_once() == 0
+    assert told(run("events", "retry", event_id, "--json")) == {"retried": 1}
+    assert worker.run_once() == 1
+
+
+def test_retry_wants_to_know_what(run: Run) -> None:
+    """`events retry` without anything to retry is a mistake and retries nothing."""
+    assert run("events", "retry").exit_code == 2
+
+
+class _Sink(HTTPServer):
+    """Keeps what is posted, and answers ``answer``."""
+
+    got: list[tuple[str, str, Any]]
+    answer = (200, b'{"status": "accepted", "id": "1"}')
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Sink
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.got.append((self.path, self.headers["Authorization"], body))
+        self.send_response(self.server.answer[0])
+        self.end_headers()
+        self.wfile.write(self.server.answer[1])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def sink() -> Iterator[_Sink]:
+    """Run a server in the middleware's place."""
+    with _Sink(("127.0.0.1", 0), _Handler) as server:
+        server.got = []
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def url(sink: _Sink) -> str:
+    return f"http://127.0.0.1:{sink.server_port}"
+
+
+def test_a_triggered_call_is_the_customers(run: Run, demo_folder: Path, sink: _Sink, url: str) -> None:
+    """A made-up call goes to the customer's URL with his secret, in M8Com's words."""
+    result = run("trigger", "nordlys", "calllog", "--url", url, "--json")
+    assert result.exit_code == 0, result.output
+    ((path, authorization, body),) = sink.got
+    assert path == "/nordlys/calllog"
+    assert authorization == f"Bearer {load_secrets(demo_folder)['nordlys']['insights']}"
+    assert body["fromNumber"] == KNOWN
+    assert body["callType"] == "Outbound"
+    assert set(body) == {"fromNumber", "toNumber", "duration", "startTime", "callType", "body", "userId"}
+    assert told(result)["answer"]["status"] == "accepted"
+
+
+def test_an_outbound_call_is_turned_round(run: Run, demo_folder: Path, sink: _Sink, url: str) -> None:
+    """A call that the customer made has the contact as the called one, and M8Com's word for it."""
+    run("trigger", "nordlys", "calllog", "--url", url, "--direction", "outbound", "--number", "+46700000001")
+    body = sink.got[0][2]
+    assert (body["toNumber"], body["callType"]) == ("+46700000001", "Inbound"), demo_folder
+    assert "Call from user" in body["body"]
+
+
+def test_any_field_can_be_changed(run: Run, demo_folder: Path, sink: _Sink, url: str) -> None:
+    """Fields take JSON, NaN included, or plain text: so that bad input can be tried."""
+    sets = ["--set", "duration=NaN", "--set", "userId=null", "--set", "callType=Sideways", "--body", "Hello"]
+    result = run("trigger", "nordlys", "calllog", "--url", url, *sets)
+    assert result.exit_code == 0, result.output
+    body = sink.got[0][2]
+    assert body["duration"] != body["duration"], demo_folder
+    assert (body["userId"], body["callType"], body["body"]) == (None, "Sideways", "Hello")
+    assert run("trigger", "nordlys", "calllog", "--url", url, "--set", "duration").exit_code == 2
+
+
+def test_a_refusal_is_shown(run: Run, demo_folder: Path, sink: _Sink, url: str) -> None:
+    """What the server answers is printed, JSON or not, and a refusal ends with status 1."""
+    sink.answer = (403, b"<h1>no</h1>")
+    result = run("trigger", "nordlys", "calllog", "--url", url, "--secret", "wr\u00f6ng", "--json")
+    assert result.exit_code == 1, demo_folder
+    assert (told(result)["status"], told(result)["answer"]) == (403, "<h1>no</h1>")
+
+
+def test_secrets_of_a_file_are_found(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, sink: _Sink, url: str
+) -> None:
+    """The secret comes from the customer's file where that names a variable or a file, and else must be given."""
+    customers = folder / "customers"
+    customers.mkdir(parents=True)
+    for secret in ('{ env = "ACME" }', '{ file = "acme.secret" }', f'"sha256:{"0" * 64}"'):
+        (customers / "acme.toml").write_text(f'name="A"\nregion="SE"\n[secrets]\ninsights=[{secret}]', encoding="utf-8")
+        monkeypatch.setenv("ACME", "from-the-environment")
+        (customers / "acme.secret").write_text("from-a-file\n", encoding="utf-8")
+        last = run("trigger", "acme", "calllog", "--url", url, "--number", KNOWN)
+    assert [authorization for _, authorization, _ in sink.got] == ["Bearer from-the-environment", "Bearer from-a-file"]
+    assert last.exit_code == 2
+    assert "--secret" in last.stderr
+
+
+def test_a_server_that_is_away_is_told(run: Run, folder: Path) -> None:
+    """Nobody at the URL is a sentence and status 2."""
+    folder.mkdir()
+    build_demo(folder, now=datetime.now(UTC))
+    result = run("trigger", "nordlys", "calllog", "--url", "http://127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "is the server running" in result.stderr

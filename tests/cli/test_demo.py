@@ -1,0 +1,236 @@
+"""``m8crm demo`` and ``m8crm serve`` as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import pytest
+
+from middleware.settings import ROOT
+
+Start = Callable[..., "subprocess.Popen[str]"]
+PATIENCE = 20  # seconds
+M8CRM = [sys.executable, "-m", "middleware.cli"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start ``m8crm …`` in a session of its own; end what is left of it."""
+    started: list[subprocess.Popen[str]] = []
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("M8CRM_")}
+    environment |= {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT), "M8CRM_WEB_WORKERS": "1"}
+
+    def popen(*arguments: str) -> subprocess.Popen[str]:
+        log = (tmp_path / f"log-{len(started)}").open("w")
+        pipe = subprocess.PIPE
+        with log:
+            process = subprocess.Popen(
+                [*M8CRM, *arguments], stdout=pipe, stderr=log, text=True, env=environment, start_new_session=True
+            )
+        started.append(process)
+        return process
+
+    yield popen
+    for process in started:
+        for pid in _session(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
+
+
+def _session(leader: int) -> list[int]:
+    """Return the processes that belong to the session of ``leader`` and are no zombies."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # it ended meanwhile
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(int(place.name))
+    return found
+
+
+def _line(process: subprocess.Popen[str]) -> Any:
+    assert process.stdout
+    return json.loads(process.stdout.readline())
+
+
+def _ask(endpoint: dict[str, Any], query: str = "", body: object = None) -> tuple[int, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {**endpoint["headers"], "Content-Type": "application/json"}
+    try:
+        with urlopen(Request(endpoint["url"] + query, data, headers), timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*M8CRM, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def _until_delivered(data: Path, event_id: str) -> Any:
+    for _ in range(40):  # each look is a process: that takes its time
+        shown = json.loads(_run("--data", str(data), "events", "show", event_id, "--json").stdout)
+        if shown["state"] == "delivered":
+            break
+    return shown
+
+
+def test_a_call_goes_all_the_way(start: Start, tmp_path: Path) -> None:
+    """The demo answers lookups of both customers, delivers a triggered call once, shows it, and stops cleanly."""
+    data = tmp_path / "kept"
+    demo = start("demo", "--port", "0", "--json", "--data", str(data))
+    told = _line(demo)
+    assert [customer["id"] for customer in told["customers"]] == ["nordlys", "harbour"]
+    for customer in told["customers"]:
+        lookup = customer["endpoints"]["lookup"]
+        for number in customer["known_numbers"]:
+            status, card = _ask(lookup, f"?fromNumber={quote(number)}")
+            assert (status, bool(card.get("displayName"))) == (200, True)
+        assert _ask(lookup, f"?fromNumber={quote(customer['unknown_number'])}")[0] == 404
+        assert _ask({**lookup, "headers": {"Authorization": "Bearer no"}}, "?fromNumber=1")[0] == 403
+
+    triggered = _run("--data", str(data), "trigger", "nordlys", "calllog", "--summary", "Wants blue", "--json")
+    event_id = json.loads(triggered.stdout)["answer"]["id"]
+    assert _until_delivered(data, event_id)["state"] == "delivered"
+    lookup = told["customers"][0]["endpoints"]["lookup"]
+    card = _ask(lookup, f"?fromNumber={quote(told['customers'][0]['known_numbers'][0])}")[1]
+    assert sum("Wants blue" in activity["body"] for activity in card["activities"]) == 1
+
+    children = _session(demo.pid)
+    assert len(children) >= 4  # the demo, gunicorn, its worker, the delivery
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait(PATIENCE) == 0
+    assert _session(demo.pid) == []
+    assert demo.stdout
+    assert demo.stdout.read() == ""  # one line and nothing else
+
+
+def test_the_second_start_knows_the_first(start: Start, tmp_path: Path) -> None:
+    """A demo started again in the same folder has the same secrets; one without a folder leaves nothing behind."""
+    secrets = []
+    for _ in range(2):
+        demo = start("demo", "--port", "0", "--json", "--data", str(tmp_path / "kept"))
+        secrets.append([customer["endpoints"]["calllog"]["headers"] for customer in _line(demo)["customers"]])
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(PATIENCE) == 0
+    assert secrets[0] == secrets[1]
+
+
+def test_a_temporary_demo_leaves_nothing(start: Start, tmp_path: Path) -> None:
+    """Without --data everything is gone when the demo has stopped."""
+    demo = start("demo", "--port", "0", "--json")
+    _line(demo)
+    assert list(tmp_path.glob("m8crm-demo-*"))
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait(PATIENCE) == 0
+    assert not list(tmp_path.glob("m8crm-demo-*"))
+
+
+def test_a_taken_port_is_told(start: Start) -> None:
+    """A port that is in use is a sentence on standard error, at once."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for command in ("demo", "serve"):
+            result = _run(command, "--port", port)
+            assert result.returncode == 1
+            assert f"127.0.0.1:{port}" in result.stderr
+            assert "--port" in result.stderr
+            assert "Traceback" not in result.stderr
+
+
+def test_children_do_not_outlive_the_demo(start: Start, tmp_path: Path) -> None:
+    """When the demo is killed outright, its children end by themselves and free the port."""
+    demo = start("demo", "--port", "0", "--json", "--data", str(tmp_path / "kept"))
+    _line(demo)
+    children = [os.pidfd_open(pid) for pid in _session(demo.pid) if pid != demo.pid]
+    demo.kill()
+    for child in children:
+        _wait_for_end(child)
+    assert _session(demo.pid) == []
+
+
+def _wait_for_end(pidfd: int) -> None:
+    import select
+
+    with os.fdopen(pidfd):
+        assert select.select([pidfd], [], [], PATIENCE)[0]
+
+
+def test_what_dies_is_started_again(start: Start, tmp_path: Path) -> None:
+    """A server that is killed comes back, and answers at the same place."""
+    demo = start("demo", "--port", "0", "--json", "--data", str(tmp_path / "kept"))
+    told = _line(demo)
+    before = set(_session(demo.pid))
+    masters = {pid for pid in before if _parent(pid) == demo.pid}
+    ended = [os.pidfd_open(pid) for pid in before - {demo.pid}]
+    for pid in masters:
+        os.kill(pid, signal.SIGKILL)
+    for child in ended:
+        _wait_for_end(child)
+    assert _comes_back(told)
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait(PATIENCE) == 0
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _comes_back(told: dict[str, Any]) -> bool:
+    import requests
+    from urllib3.util import Retry
+
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("http://", requests.adapters.HTTPAdapter(max_retries=Retry(total=8, backoff_factor=0.2)))
+    with session:
+        return session.get(f"{told['base_url']}/-/ready", timeout=5).ok
+
+
+def test_what_to_try_next_can_be_copied(start: Start, tmp_path: Path) -> None:
+    """The demo's hints are whole commands: a shell in another folder runs them as they stand."""
+    demo = start("demo", "--port", "0", "--data", str(tmp_path / "kept"))
+    assert demo.stdout
+    lines = list(iter(demo.stdout.readline, "Stop with Ctrl-C.\n"))
+    hints = [line.strip() for line in lines[lines.index("Try next, in another terminal:\n") + 1 :] if line.strip()]
+    assert len(hints) == 3
+    assert [shlex.split(hint)[0].rpartition("/")[2] for hint in hints] == ["curl", "m8crm", "m8crm"]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    for hint in hints[1:]:
+        done = subprocess.run(
+            hint, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (hint, done.stderr)
+    assert "nordlys" in done.stdout
+
+
+def test_serve_answers_for_the_customers_of_a_folder(start: Start, tmp_path: Path) -> None:
+    """`m8crm serve` runs on a folder of real customers, tells where, and stops cleanly; --web has no delivery."""
+    data = tmp_path / "real"
+    block = json.loads(
+        _run("--data", str(data), "tenant", "add", "acme", "--name", "A", "--region", "SE", "--json").stdout
+    )
+    served = start("--data", str(data), "serve", "--port", "0", "--web", "--json")
+    endpoint = {"url": f"{_line(served)['base_url']}/acme/lookup", "headers": {}}
+    endpoint["headers"] = {"Authorization": f"Bearer {block['secret']}"}
+    assert _ask(endpoint, "?fromNumber=%2B46701740605")[0] == 404
+    children = [pid for pid in _session(served.pid) if _parent(pid) == served.pid]
+    assert len(children) == 1
+    served.send_signal(signal.SIGTERM)
+    assert served.wait(PATIENCE) == 0
+    assert _session(served.pid) == []

@@ -1,0 +1,371 @@
+"""From the inbox into the CRM: once, in order, whatever the CRM does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from middleware.crm.base import Context
+from middleware.delivery import schedule
+from middleware.delivery.worker import Worker
+from middleware.errors import (
+    CRMAuthError,
+    CRMRejectedError,
+    CRMResponseError,
+    CRMTimeoutError,
+    CRMUnavailableError,
+    RateLimitedError,
+)
+from middleware.inbox.queue import Queue
+from middleware.inbox.store import Inbox, StoredEvent
+from middleware.model.call import CallRecord, LoggedCall
+from middleware.model.contact import Contact
+from middleware.receivers.calllog import parse_calllog
+from middleware.tenants.registry import Tenants
+from middleware.tenants.tenant import CallsConfig, Tenant
+from tests.conftest import call_log
+from tests.lookup.zoo import ADA, Zoo, tenant_of
+
+
+@dataclass
+class Ledger(Zoo):
+    """A CRM that keeps calls; ``fail`` decides how a write ends, ``can_find`` whether it may be asked."""
+
+    calls: dict[str, CallRecord] = field(default_factory=dict)
+    writes: int = 0
+    updates: int = 0
+    fail: Callable[[], None] = lambda: None
+    fail_late: Callable[[], None] = lambda: None
+    can_find: bool = True
+
+    def can(self, method: str) -> bool:
+        return method in ("log_call", "update_call") or (method == "find_logged_call" and self.can_find)
+
+    def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
+        self.fail()
+        self.writes += 1
+        self.calls[call.key] = call
+        self.fail_late()
+        return LoggedCall(external_id=call.key)
+
+    def find_logged_call(self, call: CallRecord, ctx: Context) -> LoggedCall | None:
+        return LoggedCall(external_id=call.key) if call.key in self.calls else None
+
+    def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
+        self.updates += 1
+        self.calls[logged.external_id] = call
+
+
+@dataclass
+class Post:
+    """A post office: an inbox, a worker, tenants, and a clock that the test moves."""
+
+    path: Path
+    tenants: dict[str, Tenant] = field(default_factory=dict)
+    moment: datetime = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.inbox = Inbox(f"sqlite:///{self.path}", key=b"k" * 32, now=lambda: self.moment)
+        self.worker = self.new_worker()
+
+    def get(self, tenant_id: str) -> Tenant | None:
+        return self.tenants.get(tenant_id)
+
+    def new_worker(self, **kwargs: Any) -> Worker:
+        told = lambda tenant_id, number: self.told.append((tenant_id, number))  # noqa: E731
+        return Worker(self.inbox, cast("Tenants", self), on_delivered=told, random=lambda: 1.0, **kwargs)
+
+    def connect(self, crm: Ledger, tenant_id: str = "acme", **calls: Any) -> None:
+        config = CallsConfig(log_to=("zoo0",), **calls)
+        self.tenants[tenant_id] = replace(tenant_of(crm, id=tenant_id), calls=config)
+
+    def send(self, tenant_id: str = "acme", **changes: Any) -> str:
+        raw = json.dumps(call_log(**changes)).encode()
+        key = parse_calllog(json.loads(raw)).key
+        return self.inbox.accept(tenant_id, "calllog", key=key, raw=raw, content_type="").id
+
+    def later(self, **span: float) -> int:
+        self.moment += timedelta(**span)
+        return self.worker.run_once()
+
+    def event(self, event_id: str) -> StoredEvent:
+        event = self.inbox.find_event(event_id)
+        assert event is not None
+        return event
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> Iterator[Post]:
+    post = Post(tmp_path / "inbox.db")
+    yield post
+    post.inbox.close()
+
+
+def raising(*errors: BaseException) -> Callable[[], None]:
+    """Return a function that raises each error once and then nothing."""
+    left = list(errors)
+
+    def fail() -> None:
+        if left:
+            raise left.pop(0)
+
+    return fail
+
+
+def test_call_is_written_once_with_its_facts(post: Post) -> None:
+    """A delivered call is in the CRM with key, text and numbers, and lookups are told."""
+    crm = Ledger()
+    post.connect(crm)
+    event_id = post.send(body="Call to user: ada@x.example (+46 8)\nCall type: Outbound\nWants a refund.")
+    assert (post.later(), post.later()) == (1, 0)
+    (call,) = crm.calls.values()
+    assert call.subject == "Inbound call with ada@x.example, 2 h 26 min 03 s"
+    assert "Started: 2026-03-01 13:00:00 (Europe/Stockholm)" in call.body
+    assert call.body.endswith("Wants a refund.")
+    assert post.event(event_id).state == "delivered"
+    assert post.told == [("acme", "+46701740605")]
+
+
+@pytest.mark.parametrize(
+    "error", [CRMUnavailableError("down"), CRMTimeoutError("slow"), CRMResponseError("html"), ValueError()]
+)
+def test_failing_crm_is_tried_again(post: Post, error: Exception) -> None:
+    """A call that could not be written is written later, once."""
+    crm = Ledger(fail=raising(error))
+    post.connect(crm)
+    event_id = post.send()
+    assert post.later() == 1
+    assert post.event(event_id).state == "waiting"
+    assert post.later(seconds=1) == 0
+    assert post.later(minutes=1) == 1
+    assert (post.event(event_id).state, crm.writes) == ("delivered", 1)
+    assert [attempt.outcome for attempt in post.event(event_id).attempts] == ["retry", "delivered"]
+
+
+@pytest.mark.parametrize("error", [CRMTimeoutError("slow"), CRMUnavailableError("reset"), CRMResponseError("cut")])
+def test_unknown_outcome_is_asked_before_writing_again(post: Post, error: Exception) -> None:
+    """A write that happened although its answer was lost is not repeated."""
+    crm = Ledger(fail_late=raising(error))
+    post.connect(crm)
+    event_id = post.send()
+    post.later()
+    post.later(minutes=5)
+    assert (post.event(event_id).state, crm.writes) == ("delivered", 1)
+
+
+def test_where_nobody_can_know_it_is_said(post: Post) -> None:
+    """A CRM that cannot be asked may have the call twice, and the attempt says so."""
+    crm = Ledger(fail_late=raising(CRMTimeoutError("slow")), can_find=False)
+    post.connect(crm)
+    event_id = post.send()
+    post.later()
+    post.later(minutes=5)
+    assert crm.writes == 2
+    assert "may be a duplicate" in post.event(event_id).attempts[-1].words
+
+
+def test_rejected_call_is_dead_at_once_with_the_vendors_text(post: Post) -> None:
+    """What a CRM refuses is not repeated; a person sees why, mends it and retries."""
+    crm = Ledger(fail=raising(CRMRejectedError("400", vendor_text="owner is required")))
+    post.connect(crm)
+    event_id = post.send()
+    post.later()
+    assert post.event(event_id).state == "dead"
+    assert "owner is required" in post.event(event_id).attempts[0].words
+    assert post.later(days=1) == 0
+    assert post.inbox.retry_events([event_id]) == 1
+    post.later()
+    assert post.event(event_id).state == "delivered"
+
+
+def test_refused_credentials_pause_until_the_file_changes(post: Post) -> None:
+    """After 401 nothing is tried until a person has changed the configuration, and no attempt is used up."""
+    crm = Ledger(fail=raising(CRMAuthError("401")))
+    post.connect(crm)
+    event_id = post.send()
+    post.later()
+    assert post.inbox.summary().paused == 1
+    assert post.later(days=2) == 0
+    post.tenants["acme"] = replace(post.tenants["acme"], revision="r2")
+    assert post.later(minutes=1) == 1
+    assert post.event(event_id).state == "delivered"
+    assert post.inbox.summary().paused == 0
+
+
+def test_rate_limit_is_obeyed_for_the_whole_lane(post: Post) -> None:
+    """Retry-After holds every call of the customer back, and uses up no attempt."""
+    crm = Ledger(fail=raising(RateLimitedError("429", retry_after=timedelta(minutes=10))))
+    post.connect(crm)
+    post.send()
+    post.later()
+    post.send(duration=1)
+    assert post.later(minutes=9) == 0
+    assert post.later(minutes=2) == 2
+    assert crm.writes == 2
+
+
+def test_one_calls_fault_does_not_hold_up_the_next(post: Post) -> None:
+    """An event that fails alone steps aside; later calls pass."""
+    crm = Ledger(fail=raising(ValueError()))
+    post.connect(crm)
+    first, second = post.send(), post.send(duration=1)
+    post.later()
+    assert (post.event(first).state, post.event(second).state) == ("waiting", "delivered")
+
+
+def test_updates_come_after_their_call(post: Post) -> None:
+    """A later version of a call completes the record, and never overtakes the first."""
+    crm = Ledger(fail=raising(ValueError()))
+    post.connect(crm)
+    post.send(body="")
+    post.send(body="A summary.")
+    assert post.later() == 1
+    assert post.later(minutes=5) == 2
+    assert (crm.writes, crm.updates) == (1, 1)
+    assert [call.summary for call in crm.calls.values()] == ["A summary."]
+
+
+def test_unknown_contact_is_parked_until_he_appears(post: Post) -> None:
+    """A call of an unknown number waits for its contact."""
+    crm = Ledger(contacts=list)
+    post.connect(crm)
+    event_id = post.send()
+    post.later()
+    assert post.event(event_id).state == "parked"
+    assert post.later(minutes=30) == 0
+    crm.contacts = lambda: [ADA]
+    post.later(minutes=31)
+    assert post.event(event_id).state == "delivered"
+
+
+def test_unknown_contact_is_ignored_where_the_customer_wants_it(post: Post) -> None:
+    """``unknown = "ignore"`` keeps calls of unknown numbers out."""
+    post.connect(Ledger(contacts=list), unknown="ignore")
+    event_id = post.send()
+    post.later()
+    assert post.event(event_id).state == "ignored"
+
+
+@pytest.mark.parametrize("number", ["anonymous", "302", "+46101234567"])
+def test_calls_without_an_outside_number_are_ignored(post: Post, number: str) -> None:
+    """Withheld, internal and own numbers are no contact: the CRM is not asked."""
+    crm = Ledger()
+    post.connect(crm)
+    event_id = post.send(fromNumber=number, toNumber=number)
+    assert post.later() == 0
+    assert post.event(event_id).state == "ignored"
+    assert crm.asked == []
+
+
+def test_worker_that_died_in_flight_leaves_no_double(post: Post) -> None:
+    """An attempt whose worker was killed after the write is asked for, and not repeated."""
+    crm = Ledger()
+    post.connect(crm)
+    event_id = post.send()
+    post.worker._plan()
+    queue = Queue(post.inbox)
+    (lane,) = queue.claim_lanes(1)
+    claimed = queue.claim_next(lane)
+    assert claimed is not None
+    crm.calls[f"m8-{claimed.key[:32]}"] = cast("CallRecord", None)  # written; then the worker was killed
+    assert post.later(seconds=29) == 0
+    assert post.later(seconds=2) == 1
+    assert (post.event(event_id).state, crm.writes) == ("delivered", 0)
+
+
+def test_poison_is_set_aside_after_three_crashes(post: Post) -> None:
+    """An event that kills its workers does not do so for ever, and the lane goes on."""
+    crm = Ledger()
+    post.connect(crm)
+    event_id = post.send()
+    post.worker._plan()
+    for _ in range(3):
+        queue = Queue(post.inbox)
+        (lane,) = queue.claim_lanes(1)
+        assert queue.claim_next(lane) is not None
+        post.moment += timedelta(minutes=1)
+    other = post.send(duration=1)
+    post.later()
+    assert (post.event(event_id).state, post.event(other).state) == ("dead", "delivered")
+
+
+def test_two_workers_never_hold_the_same_lane(post: Post) -> None:
+    """A leased lane is nobody else's until the lease has ended or is given back."""
+    post.connect(Ledger())
+    post.send()
+    post.worker._plan()
+    first, second = Queue(post.inbox), Queue(post.inbox)
+    (lane,) = first.claim_lanes(9)
+    assert second.claim_lanes(9) == []
+    first.release_all()
+    assert second.claim_lanes(9) == [lane]
+    assert first.claim_next(lane) is None
+
+
+def test_hung_crm_holds_up_nobody_else(post: Post) -> None:
+    """While one customer's CRM hangs, another's calls are delivered; the hung call is tried again later."""
+    release = threading.Event()
+    hung, well = Ledger(fail=lambda: cast("None", release.wait(30))), Ledger()
+    post.connect(hung, "hung")
+    post.connect(well, "well")
+    stuck, fine = post.send("hung"), post.send("well")
+    worker = post.new_worker(hard_deadline=timedelta(seconds=0.3))
+    assert worker.run_once() == 2
+    release.set()
+    assert (post.event(stuck).state, post.event(fine).state) == ("waiting", "delivered")
+    assert post.event(stuck).attempts[0].error == "CRMTimeoutError"
+
+
+def test_customer_whose_file_is_gone_keeps_his_calls(post: Post) -> None:
+    """Events of a customer without configuration wait for it."""
+    event_id = post.send()
+    assert post.later() == 0
+    post.connect(Ledger())
+    post.later()
+    assert post.event(event_id).state == "delivered"
+
+
+def test_worker_on_threads_delivers_and_stops(post: Post) -> None:
+    """Started, it delivers by itself; stopped, it gives its leases back."""
+    delivered = threading.Event()
+    crm = Ledger(fail_late=delivered.set)
+    post.connect(crm)
+    post.worker.start()
+    post.send()
+    assert delivered.wait(20)
+    post.worker.stop(5)
+    assert crm.writes == 1
+
+
+@given(failures=st.integers(1, 50), luck=st.floats(0, 1))
+def test_waits_lie_between_five_seconds_and_ten_hours(failures: int, luck: float) -> None:
+    """Full jitter, bounded on both sides, whatever the failures."""
+    wait = schedule.backoff(failures, lambda: luck)
+    assert schedule.SHORTEST <= wait <= schedule.LONGEST
+
+
+def test_a_call_is_given_up_only_after_three_days(post: Post) -> None:
+    """A CRM that stays down is tried for at least three days; then a person is needed."""
+    crm = Ledger(fail=lambda: (_ for _ in ()).throw(CRMUnavailableError("down")))  # type: ignore[arg-type,return-value]
+    post.connect(crm)
+    event_id, begun = post.send(), post.moment
+    while post.event(event_id).state in ("queued", "waiting"):
+        post.later(minutes=30)
+    assert post.event(event_id).state == "dead"
+    assert timedelta(days=3) < post.moment - begun < timedelta(days=5)
+
+
+def test_clamped_retry_after() -> None:
+    """However odd the wait a CRM asks for, it is a second at least and an hour at most."""
+    asked: Iterable[timedelta | None] = (None, timedelta(0), timedelta(days=40))
+    assert [schedule.clamp_retry_after(wait).total_seconds() for wait in asked] == [5, 1, 3600]
