@@ -58,6 +58,7 @@ PARAMETERS: dict[str, frozenset[str]] = {
 MAX_ROWS = 200
 SQLITE_REFUSES = r"no such |near |incomplete input|wrong number of"  # it calls a wrong query operational
 POOL_SECONDS = 2.0  # to wait for a free connection
+QUOTED = re.compile(r"'(?:[^']|'')*'")
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what no database takes
 # how each database is told not to work longer than anybody waits
 LIMITS = {
@@ -238,10 +239,11 @@ def _engine(url: Secret) -> Engine:
 def _compile(name: str, query: str) -> TextClause:
     if name not in PARAMETERS:
         raise ValueError(f"queries.{name}: is unknown; known: {', '.join(PARAMETERS)}")
-    if re.search(r"%s|%\(|[?{}]", re.sub(r"'(?:[^']|'')*'", "", query)):
+    if re.search(r"%s|%\(|[?{}]", QUOTED.sub("", query)):
         raise ValueError(f"queries.{name}: use named parameters such as :{min(PARAMETERS[name])}, not ?, %s or {{}}")
-    if re.search(r"'[^']*(?:%s|\{\w*\})[^']*'", query):
-        raise ValueError(f"queries.{name}: a quoted %s or {{}} is no parameter; join with ||, as in '%' || :suffix")
+    quoted = re.search(rf"[:{{]({'|'.join(PARAMETERS[name])})\b", " ".join(QUOTED.findall(query)))
+    if quoted:
+        raise ValueError(f"queries.{name}: {quoted[0]} in quotes is no parameter; join: '%' || :{quoted[1]} || '%'")
     clause = text(query)
     unknown = set(clause.compile().params) - PARAMETERS[name]
     if unknown:
