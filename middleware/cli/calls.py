@@ -240,11 +240,11 @@ def events_list(
     if as_json:
         print_json([_plain(event) for event in found])
         return
-    whole = [Column(title, no_wrap=True) for title in ("id", "received", "state")]
-    table = Table(*whole, "customer", "sender", "next look", "reason", box=None)
+    whole = [Column(title, no_wrap=True) for title in ("id", "received", "state", "customer")]
+    table = Table(*whole, "sender", "next look", "reason", box=None)
     for event in found:
         due = f"{event.due_at.astimezone():%H:%M:%S}" if event.due_at else ""
-        received = f"{event.received_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        received = f"{event.received_at.astimezone():%m-%d %H:%M:%S}"
         reason = Text(event.reason or "")  # no markup: senders have a say in it
         table.add_row(event.id, received, event.state, event.tenant_id, event.sender, due, reason)
     Console().print(table if found else "No events.")

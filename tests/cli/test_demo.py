@@ -91,7 +91,10 @@ def _until_delivered(data: Path, event_id: str) -> Any:
 
 
 def test_a_call_goes_all_the_way(start: Start, tmp_path: Path) -> None:
-    """The demo answers lookups of both customers, delivers a triggered call once, shows it, and stops cleanly."""
+    """The demo answers lookups of both customers, delivers a triggered call once, shows it, and stops cleanly.
+
+    Started again in the same folder it has the same secrets and the call.
+    """
     data = tmp_path / "kept"
     demo = start("demo", "--port", "0", "--json", "--data", str(data))
     told = _line(demo)
@@ -108,7 +111,8 @@ def test_a_call_goes_all_the_way(start: Start, tmp_path: Path) -> None:
     event_id = json.loads(triggered.stdout)["answer"]["id"]
     assert _until_delivered(data, event_id)["state"] == "delivered"
     lookup = told["customers"][0]["endpoints"]["lookup"]
-    card = _ask(lookup, f"?fromNumber={quote(told['customers'][0]['known_numbers'][0])}")[1]
+    query = f"?fromNumber={quote(told['customers'][0]['known_numbers'][0])}"
+    card = _ask(lookup, query)[1]
     assert sum("Wants blue" in activity["body"] for activity in card["activities"]) == 1
 
     children = _session(demo.pid)
@@ -119,26 +123,11 @@ def test_a_call_goes_all_the_way(start: Start, tmp_path: Path) -> None:
     assert demo.stdout
     assert demo.stdout.read() == ""  # one line and nothing else
 
-
-def test_the_second_start_knows_the_first(start: Start, tmp_path: Path) -> None:
-    """A demo started again in the same folder has the same secrets; one without a folder leaves nothing behind."""
-    secrets = []
-    for _ in range(2):
-        demo = start("demo", "--port", "0", "--json", "--data", str(tmp_path / "kept"))
-        secrets.append([customer["endpoints"]["calllog"]["headers"] for customer in _line(demo)["customers"]])
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(PATIENCE) == 0
-    assert secrets[0] == secrets[1]
-
-
-def test_a_temporary_demo_leaves_nothing(start: Start, tmp_path: Path) -> None:
-    """Without --data everything is gone when the demo has stopped."""
-    demo = start("demo", "--port", "0", "--json")
-    _line(demo)
-    assert list(tmp_path.glob("m8crm-demo-*"))
-    demo.send_signal(signal.SIGTERM)
-    assert demo.wait(PATIENCE) == 0
-    assert not list(tmp_path.glob("m8crm-demo-*"))
+    again = start("demo", "--port", told["base_url"].rpartition(":")[2], "--json", "--data", str(data))
+    assert _line(again) == told
+    assert _ask(lookup, query)[1] == card
+    again.send_signal(signal.SIGINT)
+    assert again.wait(PATIENCE) == 0
 
 
 def test_a_taken_port_is_told(start: Start) -> None:
@@ -153,17 +142,6 @@ def test_a_taken_port_is_told(start: Start) -> None:
             assert "Traceback" not in result.stderr
 
 
-def test_children_do_not_outlive_the_demo(start: Start, tmp_path: Path) -> None:
-    """When the demo is killed outright, its children end by themselves and free the port."""
-    demo = start("demo", "--port", "0", "--json", "--data", str(tmp_path / "kept"))
-    _line(demo)
-    children = [os.pidfd_open(pid) for pid in _session(demo.pid) if pid != demo.pid]
-    demo.kill()
-    for child in children:
-        _wait_for_end(child)
-    assert _session(demo.pid) == []
-
-
 def _wait_for_end(pidfd: int) -> None:
     import select
 
@@ -171,8 +149,8 @@ def _wait_for_end(pidfd: int) -> None:
         assert select.select([pidfd], [], [], PATIENCE)[0]
 
 
-def test_what_dies_is_started_again(start: Start, tmp_path: Path) -> None:
-    """A server that is killed comes back, and answers at the same place."""
+def test_the_demo_outlives_its_children_and_they_not_it(start: Start, tmp_path: Path) -> None:
+    """Server and delivery that are killed come back; when the demo itself is killed, they end by themselves."""
     demo = start("demo", "--port", "0", "--json", "--data", str(tmp_path / "kept"))
     told = _line(demo)
     before = set(_session(demo.pid))
@@ -183,8 +161,11 @@ def test_what_dies_is_started_again(start: Start, tmp_path: Path) -> None:
     for child in ended:
         _wait_for_end(child)
     assert _comes_back(told)
-    demo.send_signal(signal.SIGTERM)
-    assert demo.wait(PATIENCE) == 0
+    children = [os.pidfd_open(pid) for pid in _session(demo.pid) if pid != demo.pid]
+    demo.kill()
+    for child in children:
+        _wait_for_end(child)
+    assert _session(demo.pid) == []
 
 
 def _parent(pid: int) -> int:
@@ -203,8 +184,11 @@ def _comes_back(told: dict[str, Any]) -> bool:
 
 
 def test_what_to_try_next_can_be_copied(start: Start, tmp_path: Path) -> None:
-    """The demo's hints are whole commands: a shell in another folder runs them as they stand."""
-    demo = start("demo", "--port", "0", "--data", str(tmp_path / "kept"))
+    """The demo's hints are whole commands: a shell in another folder runs them as they stand.
+
+    Without --data nothing is left when the demo has stopped.
+    """
+    demo = start("demo", "--port", "0")
     assert demo.stdout
     lines = list(iter(demo.stdout.readline, "Stop with Ctrl-C.\n"))
     hints = [line.strip() for line in lines[lines.index("Try next, in another terminal:\n") + 1 :] if line.strip()]
@@ -217,6 +201,10 @@ def test_what_to_try_next_can_be_copied(start: Start, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, (hint, done.stderr)
     assert "nordlys" in done.stdout
+    assert list(tmp_path.glob("m8crm-demo-*"))
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait(PATIENCE) == 0
+    assert not list(tmp_path.glob("m8crm-demo-*"))
 
 
 def test_serve_answers_for_the_customers_of_a_folder(start: Start, tmp_path: Path) -> None:
