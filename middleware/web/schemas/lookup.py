@@ -38,14 +38,17 @@ class Amount(fields.Number[float]):
 
 
 class AnswerSchema(Schema):
-    """Leaves out what is unknown: no null, no empty text, no empty list (specs/README.md)."""
-
-    always = frozenset({"body"})
+    """Leaves out what is unknown: no null, no empty list, no empty text but a required one (specs/README.md)."""
 
     @post_dump
     def leave_out_unknown(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Drop the keys whose value says nothing."""
-        return {key: value for key, value in data.items() if key in self.always or value not in (None, "", [], {})}
+        required = {key for key, field in self.fields.items() if field.required}
+        return {
+            key: value
+            for key, value in data.items()
+            if value not in (None, "", [], {}) or (value == "" and key in required)
+        }
 
 
 def _type(name: str) -> fields.String:
@@ -241,7 +244,7 @@ def dump_activity(activity: Activity, deprecated_names: bool = False) -> dict[st
     """Return one activity as the specification's table has it."""
     name, schema, moment, substitute = _ACTIVITIES[type(activity)]
     answer: dict[str, Any] = {"type": name, **schema.dump(activity)}
-    answer["body"] = answer["body"] or ""
+    answer.setdefault("body", "")
     answer.setdefault(moment, answer[substitute])
     if not activity.markdown:
         answer.pop("markdown", None)
