@@ -1,0 +1,62 @@
+"""The documentation knows every setting, knob and command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+from docutils.core import publish_doctree
+from docutils.utils import Reporter
+
+from middleware.cli import main
+from middleware.settings import Settings
+from middleware.tenants.tenant import LookupConfig
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("docs/**/*.rst"), *ROOT.glob("*/README.rst")])
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("setting", [field.name for field in fields(Settings)])
+def test_every_setting_is_documented(setting: str) -> None:
+    """A process setting that is not on the operations page does not exist."""
+    assert f"``M8CRM_{setting.upper()}``" in text("docs/operations.rst")
+
+
+@pytest.mark.parametrize("knob", [field.name for field in fields(LookupConfig)])
+def test_every_knob_is_documented(knob: str) -> None:
+    """A key of ``[lookup]`` that is not on the lookup page does not exist."""
+    assert f"``{knob}``" in text("docs/lookup.rst")
+
+
+def test_every_command_is_documented_and_speaks_json() -> None:
+    """Each command is in the README or the changelog, and has ``--json``."""
+
+    def commands(group: click.Group) -> Iterator[click.Command]:
+        for found in group.commands.values():
+            yield from commands(found) if isinstance(found, click.Group) else (found,)
+
+    for name in main.commands:
+        assert f"``{name}``" in text("CHANGELOG.rst")
+    for command in commands(main):
+        assert "--json" in {option for parameter in command.params for option in parameter.opts}, command.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_page_is_right_and_its_links_lead_somewhere(page: Path) -> None:
+    """A page is valid reStructuredText, and what it links to in this project is there."""
+    severe = {
+        "report_level": Reporter.WARNING_LEVEL,
+        "halt_level": Reporter.WARNING_LEVEL,
+        "file_insertion_enabled": False,
+    }
+    tree = publish_doctree(page.read_text(encoding="utf-8"), settings_overrides=severe)
+    for reference in tree.findall(lambda node: node.get("refuri") if hasattr(node, "get") else None):
+        target = reference["refuri"]
+        assert target.startswith(("http", "mailto")) or (page.parent / target).exists(), target
