@@ -17,11 +17,17 @@ ROWS = [
     {"delivery", "demo"},
     {"web"},
     {"app"},
-    {"cli"},
+    {"embedded", "cli"},
 ]
 ALLOWED = {row_room: set().union(*ROWS[:index]) | {row_room} for index, row in enumerate(ROWS) for row_room in row}
 ALLOWED["testing"] = ROWS[0] | {"crm", "testing"}
-ROW_MATES = {("errors", "model"), ("model", "errors"), ("settings", "errors"), ("generations", "model")}
+ROW_MATES = {
+    ("errors", "model"),
+    ("model", "errors"),
+    ("settings", "errors"),
+    ("generations", "model"),
+    ("logs", "model"),
+}
 PURE = {"flask", "sqlalchemy", "requests", "socket", "sqlite3", "urllib3"}  # what model and receivers never import
 
 

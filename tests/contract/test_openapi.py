@@ -41,7 +41,7 @@ def test_every_operation_answers_as_described(house: House, path: str) -> None:
     document = json.loads(house.client.get("/-/openapi.json").data)
     schema = schemathesis.openapi.from_dict(document)
     schema.app = house.app
-    (operation,) = (found.ok() for found in schema.get_all_operations() if found.ok().path == path)
+    operation = schema[path]["GET" if path.endswith("lookup") else "POST"]
     phases = (Phase.explicit, Phase.generate)
     checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
 

@@ -356,7 +356,7 @@ def test_waits_lie_between_five_seconds_and_ten_hours(failures: int, luck: float
 
 def test_a_call_is_given_up_only_after_three_days(post: Post) -> None:
     """A CRM that stays down is tried for at least three days; then a person is needed."""
-    crm = Ledger(fail=lambda: (_ for _ in ()).throw(CRMUnavailableError("down")))  # type: ignore[arg-type,return-value]
+    crm = Ledger(fail=lambda: (_ for _ in ()).throw(CRMUnavailableError("down")))
     post.connect(crm)
     event_id, begun = post.send(), post.moment
     while post.event(event_id).state in ("queued", "waiting"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.utils import Reporter
 
@@ -57,6 +58,6 @@ def test_every_page_is_right_and_its_links_lead_somewhere(page: Path) -> None:
         "file_insertion_enabled": False,
     }
     tree = publish_doctree(page.read_text(encoding="utf-8"), settings_overrides=severe)
-    for reference in tree.findall(lambda node: node.get("refuri") if hasattr(node, "get") else None):
+    for reference in tree.findall(nodes.reference):
         target = reference["refuri"]
         assert target.startswith(("http", "mailto")) or (page.parent / target).exists(), target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_plus_that_arrives_as_a_space_is_a_plus(house: House) -> None:
         {"fromNumber": ["+46701740605", "+46701740605"]},
     ],
 )
-def test_whatever_comes_beside_the_number_is_no_obstacle(house: House, query: dict[str, object]) -> None:
+def test_whatever_comes_beside_the_number_is_no_obstacle(house: House, query: dict[str, Any]) -> None:
     """Users in either spelling, unreadable users, unknown parameters and repeated numbers never fail a lookup."""
     assert house.lookup(**query).status_code == 200
 
