@@ -23,6 +23,12 @@ loglevel = "error"  # a warning may hold a request line, and that a number
 control_socket_disable = True  # instances would share one
 
 
+def on_starting(server):  # noqa: D103 - the name is gunicorn's
+    # Loaded before the fork, a worker answers at once: after SIGHUP the old ones end when the new ones are forked,
+    # not when they are ready.  New code therefore needs a restart; SIGHUP replaces workers.
+    import middleware.app  # noqa: F401
+
+
 def post_worker_init(worker):  # noqa: D103 - the name is gunicorn's
     from middleware.embedded import start_delivery
 

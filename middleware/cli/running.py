@@ -43,6 +43,7 @@ def demo(ctx: click.Context, port: int, data: Path | None, as_json: bool) -> Non
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the supervisor takes over: tidy up
         customers = build_demo(folder, now=datetime.now(UTC))
         settings = _placed(load_settings(folder), "127.0.0.1", port)
+        settings = replace(settings, public_url=_local_url(settings))
 
         def tell() -> None:
             _remember(settings)
@@ -70,9 +71,10 @@ def serve(ctx: click.Context, host: str | None, port: int | None, web: bool, as_
     def tell() -> None:
         _remember(settings)
         if as_json:
-            print_json({"base_url": settings.public_url, "customers": str(settings.customers)})
+            told = {"base_url": _local_url(settings), "public_url": settings.public_url}
+            print_json({**told, "customers": str(settings.customers)})
         else:
-            click.echo(f"m8crm answers at {settings.public_url}; customers: {settings.customers}")
+            click.echo(f"m8crm answers at {_local_url(settings)}; customers: {settings.customers}")
 
     sys.exit(_supervise(settings, with_worker=not web, tell=tell))
 
@@ -103,7 +105,15 @@ def worker(ctx: click.Context, as_json: bool) -> None:
 def _placed(settings: Settings, host: str, port: int) -> Settings:
     if port == 0:
         port = _free_port(host)
-    return replace(settings, host=host, port=port, public_url=f"http://{host}:{port}")
+    own = f"http://{settings.host}:{settings.port}"  # what load_settings takes when nothing is configured
+    public_url = f"http://{host}:{port}" if settings.public_url == own else settings.public_url
+    return replace(settings, host=host, port=port, public_url=public_url)
+
+
+def _local_url(settings: Settings) -> str:
+    """Return where this machine reaches the server."""
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - compared, not bound
+    return f"http://{host}:{settings.port}"
 
 
 def _free_port(host: str) -> int:
@@ -128,7 +138,7 @@ def _supervise(settings: Settings, *, with_worker: bool, tell: object) -> int:
 
 
 def _remember(settings: Settings) -> None:
-    told = {"base_url": settings.public_url, "pid": os.getpid()}
+    told = {"base_url": _local_url(settings), "pid": os.getpid()}
     (settings.data / SERVER_FILE).write_text(json.dumps(told), encoding="utf-8")
 
 

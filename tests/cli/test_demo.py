@@ -18,10 +18,13 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from middleware.cli.supervisor import Supervisor
 from middleware.settings import ROOT
+from tests.cli.conftest import Run
 
 Start = Callable[..., "subprocess.Popen[str]"]
-PATIENCE = 20  # seconds
+PATIENCE = 40  # seconds; a busy machine starts four processes slowly
+pytestmark = pytest.mark.timeout(180)
 M8CRM = [sys.executable, "-m", "middleware.cli"]
 
 
@@ -208,17 +211,54 @@ def test_what_to_try_next_can_be_copied(start: Start, tmp_path: Path) -> None:
 
 
 def test_serve_answers_for_the_customers_of_a_folder(start: Start, tmp_path: Path) -> None:
-    """`m8crm serve` runs on a folder of real customers, tells where, and stops cleanly; --web has no delivery."""
+    """`m8crm serve` runs on a folder of real customers; SIGHUP replaces what works there, and it still answers."""
     data = tmp_path / "real"
-    block = json.loads(
-        _run("--data", str(data), "tenant", "add", "acme", "--name", "A", "--region", "SE", "--json").stdout
-    )
-    served = start("--data", str(data), "serve", "--port", "0", "--web", "--json")
+    added = _run("--data", str(data), "tenant", "add", "acme", "--name", "A", "--region", "SE", "--json")
+    served = start("--data", str(data), "serve", "--port", "0", "--json")
     endpoint = {"url": f"{_line(served)['base_url']}/acme/lookup", "headers": {}}
-    endpoint["headers"] = {"Authorization": f"Bearer {block['secret']}"}
+    endpoint["headers"] = {"Authorization": f"Bearer {json.loads(added.stdout)['secret']}"}
     assert _ask(endpoint, "?fromNumber=%2B46701740605")[0] == 404
-    children = [pid for pid in _session(served.pid) if _parent(pid) == served.pid]
-    assert len(children) == 1
+    masters = [pid for pid in _session(served.pid) if _parent(pid) == served.pid]
+    workers = [os.pidfd_open(pid) for pid in _session(served.pid) if _parent(pid) in masters]
+    served.send_signal(signal.SIGHUP)
+    for worker in workers:
+        _wait_for_end(worker)
+    assert _ask(endpoint, "?fromNumber=%2B46701740605")[0] == 404
     served.send_signal(signal.SIGTERM)
     assert served.wait(PATIENCE) == 0
     assert _session(served.pid) == []
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Supervisor]:
+    """Collect what would have been run."""
+    begun: list[Supervisor] = []
+
+    def run(supervisor: Supervisor, **_: object) -> int:
+        begun.append(supervisor)
+        return 0
+
+    monkeypatch.setattr(Supervisor, "run", run)
+    return begun
+
+
+def test_the_web_alone_has_no_delivery(run: Run, begun: list[Supervisor]) -> None:
+    """`m8crm serve --web` starts no worker; without it there is one."""
+    for options in (["--web"], []):
+        assert run("serve", "--port", "0", *options).exit_code == 0
+    assert [supervisor.with_worker for supervisor in begun] == [False, True]
+
+
+def test_a_public_url_stays(run: Run, monkeypatch: pytest.MonkeyPatch, begun: list[Supervisor]) -> None:
+    """The address that M8Com reaches stays as it is configured, whatever port the server listens on."""
+    monkeypatch.setenv("M8CRM_PUBLIC_URL", "https://m8.example")
+    run("serve", "--port", "0")
+    assert begun[0].settings.public_url == "https://m8.example"
+
+
+def test_the_demo_is_here(run: Run, monkeypatch: pytest.MonkeyPatch, begun: list[Supervisor]) -> None:
+    """The demo's URLs are this machine's, whatever is configured for the real server."""
+    monkeypatch.setenv("M8CRM_PUBLIC_URL", "https://m8.example")
+    monkeypatch.setenv("M8CRM_HOST", "0.0.0.0")
+    run("demo", "--port", "0")
+    assert begun[0].settings.public_url == f"http://127.0.0.1:{begun[0].settings.port}"
