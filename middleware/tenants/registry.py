@@ -29,6 +29,7 @@ class _Entry:
     stamp: Stamp = ()
     looked_at: float = float("-inf")
     missing_since: float | None = None
+    lock: Lock = field(default_factory=Lock)
 
 
 class Tenants:
@@ -66,16 +67,22 @@ class Tenants:
             return None
         with self._lock:
             entry = self._entries.setdefault(tenant_id, _Entry())
+        # the first version is waited for; while a later one is read, the last good one serves
+        if not entry.lock.acquire(blocking=entry.tenant is None):
+            return entry
+        try:
             if now - entry.looked_at >= LOOK_EVERY:
-                entry.looked_at = now
                 self._refresh(tenant_id, entry, path, now)
-            return self._entries.get(tenant_id)
+                entry.looked_at = now
+        finally:
+            entry.lock.release()
+        return self._entries.get(tenant_id)
 
     def _refresh(self, tenant_id: str, entry: _Entry, path: Path, now: float) -> None:
         if not path.exists():
             entry.missing_since = entry.missing_since or now
             if entry.tenant is None or now - entry.missing_since >= GONE_AFTER:
-                del self._entries[tenant_id]
+                self._entries.pop(tenant_id, None)
             return
         entry.missing_since = None
         stamp = _stamp([path, *entry.files])
@@ -88,7 +95,9 @@ class Tenants:
         except ConfigError as error:
             entry.problem = error
             log.error("customer_file_broken", customer=tenant_id, file=error.where, problems=error.problems)
-        entry.stamp = _stamp([path, *entry.files])
+        # a change while the file was read is seen by the next look
+        after = _stamp([path, *entry.files])
+        entry.stamp = after if after[0] == stamp[0] else ()
 
 
 def _stamp(paths: list[Path]) -> Stamp:

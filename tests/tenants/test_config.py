@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,10 +13,11 @@ from hypothesis import strategies as st
 
 from middleware.crm.settings import Secret
 from middleware.errors import ConfigError
-from middleware.tenants.config import load_tenant
+from middleware.tenants.config import load_tenant, read_tenant
 from middleware.tenants.files import add_secret, create_tenant, list_secrets, revoke_secret
 from middleware.tenants.registry import GONE_AFTER, LOOK_EVERY, Tenants
 from middleware.tenants.secrets import digest, verify
+from middleware.tenants.tenant import Tenant
 
 GOOD = f"""
 name = "Acme AB"
@@ -152,6 +155,36 @@ def test_changes_are_in_force_within_a_second_and_faults_are_not(file: Path) -> 
     clock.now += LOOK_EVERY
     assert tenants.get("acme") is not second
     assert tenants.problem("acme") is None
+
+
+def test_callers_wait_for_the_first_version_and_not_for_later_ones(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is refused while a customer's file is read for the first time; a reload holds nobody up."""
+    clock, reading, go = Clock(), threading.Event(), threading.Event()
+
+    def slowly(path: Path) -> tuple[Tenant, list[Path]]:
+        reading.set()
+        assert go.wait(30)
+        return read_tenant(path)
+
+    monkeypatch.setattr("middleware.tenants.registry.read_tenant", slowly)
+    tenants = Tenants(file.parent, clock=clock)
+    with ThreadPoolExecutor(8) as callers:
+        first = [callers.submit(tenants.get, "acme") for _ in range(8)]
+        assert reading.wait(30)
+        go.set()
+        seen = {found.result(30) for found in first}
+        assert None not in seen
+        go.clear()
+        file.write_text(GOOD.replace("Acme AB", "Acme & Co"))
+        clock.now += LOOK_EVERY
+        reading.clear()
+        reload = callers.submit(tenants.get, "acme")
+        assert reading.wait(30)
+        assert {tenants.get("acme")} == seen
+        go.set()
+        changed = reload.result(30)
+    assert changed is not None
+    assert changed.name == "Acme & Co"
 
 
 def test_changed_secret_file_is_noticed(file: Path) -> None:
