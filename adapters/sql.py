@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,6 +102,8 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         except (ValueError, LookupError, OSError):
             raise ValueError("timezone: is unknown; write it as in the tz database, e.g. Europe/Stockholm") from None
         self._engine = _engine(settings.url)
+        # a replaced configuration lets its adapter go: the connections end with it
+        weakref.finalize(self, self._engine.dispose)
 
     def can(self, method: str) -> bool:
         """Whether there is a query for ``method``."""
