@@ -133,6 +133,10 @@ class Worker:
         except FieldErrors as error:
             self._queue.set_aside(row.seq, "quarantined", json.dumps(error.errors, default=str))
             return
+        except Exception as error:  # one event that nobody can compose must not hold up all customers
+            log.error("event_not_composed", event_id=row.id, customer=row.tenant, error=type(error).__name__)
+            self._queue.set_aside(row.seq, "quarantined", json.dumps({"event": [type(error).__name__]}))
+            return
         kind = call.contact_number.kind
         if call.contact_number.e164 in tenant.own_numbers or kind not in (NumberKind.DIALLABLE, NumberKind.OPAQUE):
             self._queue.set_aside(row.seq, "ignored", f"The other side is {kind.value} or the customer's own number.")

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -82,9 +82,8 @@ def _sqlite(url: str) -> Engine:
     with path.with_name(path.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        setup = sqlite3.connect(path, timeout=WAIT)
-        setup.execute("PRAGMA journal_mode = WAL")
-        setup.close()
+        with closing(sqlite3.connect(path, timeout=WAIT)) as setup:
+            setup.execute("PRAGMA journal_mode = WAL")
         metadata.create_all(engine)
     return engine
 

@@ -326,6 +326,14 @@ def test_hung_crm_holds_up_nobody_else(post: Post) -> None:
     assert post.event(stuck).attempts[0].error == "CRMTimeoutError"
 
 
+def test_event_that_cannot_be_composed_holds_up_nobody(post: Post) -> None:
+    """A moment that no calendar of the customer's zone has is set aside, and other calls are delivered."""
+    post.connect(Ledger())
+    odd, fine = post.send(startTime=253_402_300_799_999), post.send()
+    post.later()
+    assert (post.event(odd).state, post.event(fine).state) == ("quarantined", "delivered")
+
+
 def test_customer_whose_file_is_gone_keeps_his_calls(post: Post) -> None:
     """Events of a customer without configuration wait for it."""
     event_id = post.send()
