@@ -19,7 +19,7 @@ class Settings:
     ``customers``: folder of the customers' files.  ``data``: folder of the database and the installation's key.
     ``database_url``: SQLAlchemy URL of the inbox, by default SQLite in ``data``.  ``public_url``: what the
     customers' URLs begin with.  ``delivery``: whether web workers started by gunicorn alone also deliver.
-    ``max_body``: bytes.
+    ``max_body``: bytes.  ``redis_url``: the Redis that several machines share; none is needed.
     """
 
     customers: Path
@@ -34,6 +34,7 @@ class Settings:
     max_body: int
     log_level: str
     log_format: str
+    redis_url: str | None = None
 
 
 def load_settings(data: Path | None = None) -> Settings:
@@ -59,6 +60,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "max_body": env.int("MAX_BODY", 256 * 1024),
         "log_level": env.str("LOG_LEVEL", "INFO"),
         "log_format": env.str("LOG_FORMAT", "json"),
+        "redis_url": env.str("REDIS_URL", "") or None,
     }
     try:
         env.seal()

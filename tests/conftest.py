@@ -1,8 +1,11 @@
-"""A middleware over the demo's customers, whole, in a folder of the test's own."""
+"""A middleware over the demo's customers, whole, in a folder of the test's own; and a real Redis."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -58,6 +62,33 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     build_demo(folder, now=NOW)
     return folder
+
+
+@pytest.fixture(scope="session")
+def _redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program = shutil.which("redis-server")
+    if program is None and os.environ.get("CI") == "true":
+        pytest.fail("redis-server is missing: apt-get install redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(
+        [program, *options], cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout
+        assert any("Ready to accept connections" in line for line in server.stdout), "redis-server did not start"
+        yield f"redis://127.0.0.1:{port}"
+        server.kill()
+
+
+@pytest.fixture
+def redis_server(_redis_url: str) -> str:
+    """Return the URL of a real Redis that is empty."""
+    with redis.Redis.from_url(_redis_url) as client:
+        client.flushall()
+    return _redis_url
 
 
 @pytest.fixture
