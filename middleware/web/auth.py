@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -14,9 +13,8 @@ from werkzeug.routing import BaseConverter
 from middleware.tenants.registry import Tenants
 from middleware.tenants.secrets import verify
 from middleware.tenants.tenant import Tenant
+from middleware.web.answers import presented_secret
 from middleware.web.problems import problem
-
-_BEARER = re.compile(r"bearer +([^ ,]+) *", re.I)
 
 
 class TenantIdConverter(BaseConverter):
@@ -49,9 +47,7 @@ def _authenticate(customer: str, receiver: str) -> Tenant | Response:
         return refused
     tenants: Tenants = current_app.extensions["m8crm"].tenants
     tenant = tenants.get(customer)
-    match = _BEARER.fullmatch(header)
-    presented = match[1].encode("latin-1", errors="replace") if match else b""
-    is_right = verify(tenant, receiver, presented)
+    is_right = verify(tenant, receiver, presented_secret(header))
     if tenant is None and tenants.problem(customer) is not None:
         return problem(503, "This customer's configuration is broken.", retry_after=timedelta(seconds=30))
     if tenant is None or not is_right:

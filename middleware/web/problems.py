@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import Response, json
+from flask import Response
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
 from middleware.errors import StorageError
+from middleware.web.answers import Answer, problem_answer
 from middleware.web.schemas.query import MessageSchema
 
 _MESSAGES = {
@@ -24,9 +25,21 @@ _MESSAGES = {
 
 def problem(status: int, message: str, *, retry_after: timedelta | None = None, **more: Any) -> Response:
     """Return the error answer; ``more`` are further keys beside ``message``."""
-    response = Response(json.dumps({"message": message, **more}), status, mimetype="application/json")
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(retry_after.total_seconds())))
+    return respond(problem_answer(status, message, retry_after=retry_after, **more))
+
+
+def misunderstood(errors: dict[str, Any]) -> Response:
+    """Return 400 that names the parameters, each with what is wrong."""
+    return problem(400, "The request is not understood: " + ", ".join(sorted(errors)) + ".", errors=errors)
+
+
+def respond(answer: Answer) -> Response:
+    """Return Flask's response for ``answer``."""
+    response = Response(answer.body, answer.status, content_type=answer.content_type or None)
+    if not answer.content_type:
+        del response.headers["Content-Type"]
+    if answer.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(answer.retry_after.total_seconds())))
     return response
 
 
@@ -47,7 +60,7 @@ def _http(error: HTTPException) -> Response:
     messages = getattr(error, "data", {}).get("messages")
     if messages:  # of a schema: {"query": {"fromNumber": [...]}}
         errors = {key: value for part in messages.values() for key, value in part.items()}
-        return problem(400, "The request is not understood: " + ", ".join(sorted(errors)) + ".", errors=errors)
+        return misunderstood(errors)
     response = problem(status, _MESSAGES.get(status) or error.name)
     response.headers.extend((k, v) for k, v in error.get_headers() if k in ("Allow", "Retry-After", "WWW-Authenticate"))
     return response

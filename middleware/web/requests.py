@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import secrets
-
 import structlog
 from flask import Flask, Response, g, request
 
 from middleware.logs import masked
 from middleware.lookup.trace import Trace
-
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+from middleware.web.answers import NO_STORE, common_headers, request_id
 
 log = structlog.get_logger("m8crm.web")
 
@@ -21,18 +17,14 @@ def watch_requests(app: Flask, key: bytes) -> None:
 
     @app.before_request
     def begin() -> None:
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        g.request_id = request_id(request.headers.get("X-Request-Id", ""))
         g.trace = Trace()
 
     @app.after_request
     def end(response: Response) -> Response:
-        headers = response.headers
-        headers["X-Request-Id"] = g.request_id
-        headers["Server-Timing"] = g.trace.server_timing()
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"
-        headers.setdefault("Cache-Control", "no-store")
+        for name, value in common_headers(g.request_id, g.trace.server_timing()):
+            response.headers[name] = value
+        response.headers.setdefault(*NO_STORE)
         _log(response, key)
         return response
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qsl
 
-from flask import Request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
-from webargs.flaskparser import FlaskParser
+from werkzeug.datastructures import MultiDict
 
-from middleware.model.call import User
+from middleware.model.call import LookupQuery, User
+from middleware.model.phone import parse_number
+from middleware.tenants.tenant import Tenant
 
 MAX_VALUE = 4_000  # characters of one parameter that are looked at
 MAX_NAME = 320  # characters of one fact about a user: the longest e-mail address
@@ -37,6 +40,10 @@ class LookupArgs(Schema):
     )
 
 
+_ARGS = LookupArgs()
+_NUMBERS = ("fromNumber", "toNumber")
+
+
 class MessageSchema(Schema):
     """An error, or a miss."""
 
@@ -44,21 +51,30 @@ class MessageSchema(Schema):
     errors = fields.Dict(metadata={"description": "Per field what is wrong."})
 
 
-class QueryParser(FlaskParser):
-    """Reads the query string so that a number that comes twice must be the same twice."""
+def read_query(query: str, tenant: Tenant) -> LookupQuery:
+    """Return what a query string asks; raises ``ValidationError`` with what is missing or contradictory."""
+    return _read_query(query, tenant.region, tenant.lookup.numeric_id_parameter)
 
-    DEFAULT_VALIDATION_STATUS = 400
-    _NUMBERS = ("fromNumber", "toNumber")
 
-    def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:
-        """Return the parameters; raises ``ValidationError`` for contradictory ones."""
-        values = {}
-        for name in req.args:
-            several = {value[:MAX_VALUE] for value in req.args.getlist(name)}
-            if len(several) > 1 and name in self._NUMBERS:
-                raise ValidationError({name: ["Is given twice, with different values."]})
-            values[name] = req.args[name][:MAX_VALUE]
-        return values
+@lru_cache(maxsize=2048)  # the same callers call again, and a fast answer must not pay for reading twice
+def _read_query(query: str, region: str, numeric_id_parameter: str) -> LookupQuery:
+    args = MultiDict(parse_qsl(query, keep_blank_values=True, errors="werkzeug.url_quote"))  # as Flask reads it
+    loaded = _ARGS.load(_values(args))
+    to_number = loaded.get("toNumber")
+    return LookupQuery(
+        number=parse_number(loaded["fromNumber"], region),
+        to_number=parse_number(to_number, region) if to_number else None,
+        user=parse_user(args),
+        numeric_id=parse_numeric_id(args.get(numeric_id_parameter)),
+    )
+
+
+def _values(args: MultiDict[str, str]) -> dict[str, str]:
+    """Return the first value of each parameter; a number that comes twice must be the same twice."""
+    for name in _NUMBERS:
+        if len({value[:MAX_VALUE] for value in args.getlist(name)}) > 1:
+            raise ValidationError({name: ["Is given twice, with different values."]})
+    return {name: args[name][:MAX_VALUE] for name in args}
 
 
 def parse_user(args: dict[str, str]) -> User | None:
