@@ -111,12 +111,12 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def find_contacts(self, number: PhoneNumber, ctx: Context) -> Iterable[Contact]:
         """Run ``find_contacts`` with every spelling of the number."""
-        rows = self._run("find_contacts", _number(number), ctx.deadline).rows
+        rows = self._run("find_contacts", _number(number), ctx).rows
         return self._reader("find_contacts").contacts(rows)
 
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
         """Run ``find_contact_by_id``."""
-        rows = self._run("find_contact_by_id", {"id": numeric_id}, ctx.deadline).rows
+        rows = self._run("find_contact_by_id", {"id": numeric_id}, ctx).rows
         return next(iter(self._reader("find_contact_by_id").contacts(rows)), None)
 
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
@@ -151,7 +151,7 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
         """Run ``log_call``; a unique key in the database makes a second one harmless."""
         try:
-            written = self._run("log_call", _call(call, contact), ctx.deadline)
+            written = self._run("log_call", _call(call, contact), ctx)
         except CRMRejectedError:
             logged = self.find_logged_call(call, ctx) if self.can("find_logged_call") else None
             if logged is None:
@@ -162,22 +162,22 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def find_logged_call(self, call: CallRecord, ctx: Context) -> LoggedCall | None:
         """Run ``find_logged_call``; its columns are ``id`` and, if there is one, ``url``."""
-        return _logged(self._run("find_logged_call", _call(call, None), ctx.deadline))
+        return _logged(self._run("find_logged_call", _call(call, None), ctx))
 
     def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
         """Run ``update_call``."""
-        self._run("update_call", {**_call(call, None), "external_id": logged.external_id}, ctx.deadline)
+        self._run("update_call", {**_call(call, None), "external_id": logged.external_id}, ctx)
 
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Run every query that finds something, with a number and an id that nobody has; nothing is written."""
         for name in self._queries:
             if name.startswith("find_"):
-                yield self._check(name, ctx.deadline)
+                yield self._check(name, ctx)
 
-    def _check(self, query: str, deadline: Deadline) -> Finding:
+    def _check(self, query: str, ctx: Context) -> Finding:
         nobody = dict.fromkeys(PARAMETERS[query], "0")
         try:
-            columns = self._run(query, nobody, deadline).columns
+            columns = self._run(query, nobody, ctx).columns
         except CRMError as error:
             return Finding(ok=False, message=f"queries.{query}: {error.vendor_text or error}")
         problem = _column_problem(query, columns)
@@ -192,26 +192,27 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         return self.settings.create_links
 
     def _activities(self, kind: type[ActivityT], query: str, contact: Contact, ctx: Context) -> list[ActivityT]:
-        rows = self._run(query, {"contact_id": contact.id}, ctx.deadline).rows
+        rows = self._run(query, {"contact_id": contact.id}, ctx).rows
         reader = self._reader(query)
         return [reader.activity(kind, row) for row in rows]
 
     def _reader(self, query: str) -> Reader:
         return Reader(where=f"queries.{query}", zone=self._zone)
 
-    def _run(self, query: str, parameters: Mapping[str, object], deadline: Deadline) -> _Result:
+    def _run(self, query: str, parameters: Mapping[str, object], ctx: Context) -> _Result:
         """Run one query in a transaction of its own; every failure is a ``CRMError`` without its parameters."""
         clause = self._queries[query]
         wanted = {name: _storable(parameters[name]) for name in clause.compile().params}
-        try:
-            with self._engine.begin() as connection, _bounded(connection, deadline):
-                result = connection.execute(clause, wanted)
-                if not result.returns_rows:
-                    return _Result()
-                rows = [row._asdict() for row in result.fetchmany(MAX_ROWS)]
-                return _Result(columns=tuple(result.keys()), rows=rows)
-        except exc.SQLAlchemyError as error:
-            raise _error(error, query, deadline) from None
+        with ctx.guard():
+            try:
+                with self._engine.begin() as connection, _bounded(connection, ctx.deadline):
+                    result = connection.execute(clause, wanted)
+                    if not result.returns_rows:
+                        return _Result()
+                    rows = [row._asdict() for row in result.fetchmany(MAX_ROWS)]
+                    return _Result(columns=tuple(result.keys()), rows=rows)
+            except exc.SQLAlchemyError as error:
+                raise _error(error, query, ctx.deadline) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import structlog
 from flask import Flask, Response, g
 
 from middleware import __version__
+from middleware.crm.account import Accounts
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError, place_of
 from middleware.generations import Generations
@@ -49,7 +50,7 @@ def build_parts(settings: Settings) -> Parts:
     return Parts(
         settings=settings,
         key=key,
-        tenants=Tenants(settings.customers),
+        tenants=Tenants(settings.customers, accounts=Accounts(settings.data / "accounts")),
         inbox=Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC)),
         lookups=LookupService(dump=dump_card, generations=generations),
         generations=generations,

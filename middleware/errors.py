@@ -10,7 +10,9 @@
         ├── TransientError           try again later
         │   ├── CRMTimeoutError          no answer before the deadline: the outcome of a write is unknown
         │   ├── CRMUnavailableError      refused, reset, 5xx: the outcome of a write is unknown
-        │   └── RateLimitedError         429: wait ``retry_after``, no attempt is used up
+        │   │   └── BreakerOpenError         it failed time and again: nothing was sent
+        │   └── RateLimitedError         429, or its pause: wait ``retry_after``, no attempt is used up
+        │       └── BudgetError              our own budget for the account is used up: nothing was sent
         ├── CRMResponseError         an answer nobody can read: a few more tries, then a dead letter
         ├── CRMAuthError             401, 403: the customer's deliveries pause until a person acts
         ├── CRMRejectedError         any other 4xx: a dead letter at once, with the vendor's text
@@ -77,12 +79,20 @@ class CRMUnavailableError(TransientError):
     """The CRM could not be reached or answered 5xx; a write may have happened."""
 
 
+class BreakerOpenError(CRMUnavailableError):
+    """The CRM failed so often that it is not asked for a while; nothing was sent."""
+
+
 class RateLimitedError(TransientError):
     """The CRM asked us to slow down; nothing happened."""
 
     def __init__(self, message: str, *, retry_after: timedelta | None = None, vendor_text: str | None = None) -> None:
         super().__init__(message, vendor_text=vendor_text)
         self.retry_after = retry_after
+
+
+class BudgetError(RateLimitedError):
+    """We ask the CRM no more for now, by the budget of its account; nothing was sent."""
 
 
 class CRMResponseError(CRMError):

@@ -1,9 +1,11 @@
 """Tells every process of this machine that a cached answer is no longer true.
 
-A file of counters is mapped into each process: whoever changes what a lookup would find (a delivered call,
-a manual refresh) counts the number's slot up; a cached answer is good only while its slot stands where it
-stood when the CRM was asked.  Hand-written: reading it costs a microsecond on the hot path, where a
-database or a socket would cost a hundred.  Two numbers may share a slot; that costs one more CRM call.
+A file of counters is mapped into each process: whoever changes what a lookup would find counts up; a cached
+answer is good only while the counters stand where they stood when the CRM was asked.  There are two kinds:
+a number whose CRM record *changed* (a delivered call) is asked for again, though its old answer may still be
+shown when the CRM fails; one that is *forgotten* must never be shown again.  Hand-written: reading costs a
+microsecond on the hot path, where a database or a socket would cost a hundred.  Two numbers may share a
+counter; that costs one more CRM call.
 """
 
 from __future__ import annotations
@@ -13,9 +15,17 @@ import mmap
 import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 SLOTS = 1 << 16
 _SLOT = struct.Struct("=Q")
+
+
+class Generation(NamedTuple):
+    """Where the counters of one number stand."""
+
+    changed: int
+    forgotten: int
 
 
 class Generations:
@@ -28,21 +38,31 @@ class Generations:
             file.truncate(SLOTS * _SLOT.size)
             self._map = mmap.mmap(file.fileno(), SLOTS * _SLOT.size)
 
-    def current(self, tenant_id: str, number: str) -> int:
-        """Return the count of the number's slot."""
-        return int(_SLOT.unpack_from(self._map, self._offset(tenant_id, number))[0])
+    def current(self, tenant_id: str, number: str) -> Generation:
+        """Return where the number's counters stand."""
+        forgotten = sum(self._read(what) for what in (("all",), ("of", tenant_id), ("of", tenant_id, number)))
+        return Generation(self._read(("changed", tenant_id, number)), forgotten)
 
     def bump(self, tenant_id: str, number: str) -> None:
-        """Make every cached answer for the number untrue, in all processes."""
-        offset = self._offset(tenant_id, number)
-        with self._path.open("rb") as lock:  # opened anew each time: flock then excludes threads, too
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _SLOT.pack_into(self._map, offset, self.current(tenant_id, number) + 1)
+        """Have the CRM asked for the number again, in all processes."""
+        self._count("changed", tenant_id, number)
+
+    def forget(self, tenant_id: str | None = None, number: str | None = None) -> None:
+        """Make every cached answer for the number, for the customer or at all unusable, in all processes."""
+        self._count(*(("of", tenant_id, *([number] if number else [])) if tenant_id else ("all",)))
 
     def close(self) -> None:
         """Unmap the file."""
         self._map.close()
 
-    @staticmethod
-    def _offset(tenant_id: str, number: str) -> int:
-        return zlib.crc32(f"{tenant_id}\0{number}".encode(errors="replace")) % SLOTS * _SLOT.size
+    def _count(self, *what: str) -> None:
+        with self._path.open("rb") as lock:  # opened anew each time: flock then excludes threads, too
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _SLOT.pack_into(self._map, _offset(what), self._read(what) + 1)
+
+    def _read(self, what: tuple[str, ...]) -> int:
+        return int(_SLOT.unpack_from(self._map, _offset(what))[0])
+
+
+def _offset(what: tuple[str, ...]) -> int:
+    return zlib.crc32("\0".join(what).encode(errors="replace")) % SLOTS * _SLOT.size

@@ -66,6 +66,7 @@ def _check_file(path: Path, live: bool) -> list[dict[str, Any]]:
 
 
 def _check_crm(tenant: Tenant, source: Source) -> list[dict[str, Any]]:
+    from middleware.crm.budget import Lane
     from middleware.crm.context import build_context
     from middleware.crm.threads import DaemonPool
     from middleware.model.deadline import Deadline
@@ -76,7 +77,9 @@ def _check_crm(tenant: Tenant, source: Source) -> list[dict[str, Any]]:
     deadline = Deadline.after(timedelta(seconds=LIVE_SECONDS))
 
     def ask() -> list[dict[str, Any]]:
-        context = build_context(source.adapter, region=tenant.region, deadline=deadline)
+        context = build_context(
+            source.adapter, region=tenant.region, deadline=deadline, account=source.account, lane=Lane.CALLS
+        )
         return [_finding(where, f.ok, f.message) for f in source.adapter.check(context)]
 
     asked = DaemonPool("check").submit(ask)

@@ -2,8 +2,9 @@
 
 Dear author, write ``find_contacts``.  Override any other method and the middleware offers what it brings:
 overriding *is* the capability, nothing is declared twice.  You never write: HTTP (``ctx.http`` does it),
-time-outs (``ctx.deadline`` is enforced around you), retries, caching, sorting, the limit of ten activities,
-cleaning of text, or the check that a contact really has the number (the middleware keeps only those).
+time-outs (``ctx.deadline`` is enforced around you), rate limits (``budget`` is kept), retries, caching, sorting,
+the limit of ten activities, cleaning of text, or the check that a contact really has the number (the
+middleware keeps only those).
 Raise nothing but :class:`middleware.errors.CRMError` subclasses; not found is ``None`` or nothing yielded.
 An instance is shared by threads and lives as long as the customer's configuration: keep no state of a call.
 """
@@ -11,16 +12,18 @@ An instance is shared by threads and lives as long as the customer's configurati
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+from middleware.crm.budget import Budget
 from middleware.errors import CRMError
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, LoggedCall, User
 from middleware.model.contact import Contact, Link
 from middleware.model.deadline import Deadline
-from middleware.model.phone import PhoneNumber
+from middleware.model.phone import NumberForm, PhoneNumber
 
 if TYPE_CHECKING:
     from requests import Response
@@ -36,12 +39,18 @@ class Context:
     """What belongs to one call of an adapter: time, the way out, and who asks.
 
     ``region`` is the customer's country (ISO 3166, e.g. ``SE``); ``user`` the M8Com user, when known.
+    ``written`` is the number as ``find_contacts`` is to search for it this time: one of the adapter's
+    ``number_forms`` after the other, until a contact is found that really has it.  ``http`` keeps budget,
+    pause and breaker of the account; an adapter with another way out does each of its requests
+    ``with ctx.guard(): …``, and they hold for it as well.
     """
 
     deadline: Deadline
     http: CRMSession
     region: str
     user: User | None = None
+    written: str = ""
+    guard: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +71,8 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     name: ClassVar[str]  # in customers' files and databases: never changes
     label: ClassVar[str]  # for people
     settings_type: ClassVar[type]  # the frozen dataclass of the settings
+    number_forms: ClassVar[tuple[NumberForm, ...]] = ("e164",)  # to search for, in this order: ``ctx.written``
+    budget: ClassVar[Budget | None] = None  # requests that the vendor allows an account; None: not counted
 
     def __init__(self, settings: SettingsT) -> None:
         self.settings = settings

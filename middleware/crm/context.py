@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from middleware.crm.account import Account
 from middleware.crm.base import Context, CRMAdapter
+from middleware.crm.budget import Lane
 from middleware.crm.session import CRMSession
 from middleware.model.call import User
 from middleware.model.deadline import Deadline
 
 
-def build_context(adapter: CRMAdapter[Any], *, region: str, deadline: Deadline, user: User | None = None) -> Context:
-    """Return the context of one call: its time, and a session bound to the CRM's host."""
-    http = CRMSession(adapter.base_url, deadline, auth=adapter.auth(), classify=adapter.classify)
-    return Context(deadline=deadline, http=http, region=region, user=user)
+def build_context(
+    adapter: CRMAdapter[Any],
+    *,
+    region: str,
+    deadline: Deadline,
+    account: Account | None = None,
+    lane: Lane = Lane.LOOKUP,
+    user: User | None = None,
+) -> Context:
+    """Return the context of one call: its time, and a session bound to the CRM's host and the account's protection."""
+    guard = partial((account or Account()).guard, lane, deadline)
+    http = CRMSession(adapter.base_url, deadline, auth=adapter.auth(), classify=adapter.classify, guard=guard)
+    return Context(deadline=deadline, http=http, region=region, user=user, guard=guard)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from threading import Lock
@@ -35,6 +36,7 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_VENDOR_TEXT = 500  # characters
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Classify = Callable[[requests.Response], CRMError | None]
+Guard = Callable[[], AbstractContextManager[None]]  # around every request: what protects the account
 
 
 class Answer(requests.Response):
@@ -74,12 +76,14 @@ class CRMSession:
         deadline: Deadline,
         auth: AuthBase | None = None,
         classify: Classify | None = None,
+        guard: Guard = nullcontext,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self._base_url = (base_url or "").rstrip("/")
         self._deadline = deadline
         self._auth = auth
         self._classify = classify
+        self._guard = guard
         self._max_bytes = max_bytes
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
@@ -113,11 +117,14 @@ class CRMSession:
         request = requests.Request(method, url, auth=kwargs.pop("auth", self._auth), **kwargs).prepare()
         request.headers.setdefault("Accept", "application/json")
         request.headers.setdefault("User-Agent", "m8crm")
-        response = self._send_in_time(request, host)
-        error = self._classify(response) if self._classify else None
-        error = error or _error_of(response, host)
-        if error is not None:
-            raise error
+        if self._deadline.is_over:  # nothing is sent, and nothing is known of the CRM
+            raise CRMTimeoutError(f"no time was left to ask {host}")
+        with self._guard():
+            response = self._send_in_time(request, host)
+            error = self._classify(response) if self._classify else None
+            error = error or _error_of(response, host)
+            if error is not None:
+                raise error
         return response
 
     def _url(self, path: str) -> str:

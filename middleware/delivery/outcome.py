@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from middleware.errors import (
+    BreakerOpenError,
+    BudgetError,
     CRMAuthError,
     CRMError,
     CRMRejectedError,
@@ -83,9 +85,12 @@ def outcome_of(error: BaseException) -> Outcome:
     text = f": {error.vendor_text}" if isinstance(error, CRMError) and error.vendor_text else ""
     match error:
         case RateLimitedError():
-            return Wait(words="The CRM asked us to slow down.", wait=error.retry_after)
+            is_ours = isinstance(error, BudgetError)
+            words = "The budget of requests to the CRM is used up." if is_ours else "The CRM asked us to slow down."
+            return Wait(words=words, wait=error.retry_after)
         case TransientError():
-            return Retry(words=f"The CRM failed ({error}){text}", error=name, is_lane=True, is_unknown=True)
+            is_sent = not isinstance(error, BreakerOpenError)
+            return Retry(words=f"The CRM failed ({error}){text}", error=name, is_lane=True, is_unknown=is_sent)
         case CRMAuthError():
             words = f"The CRM refuses the credentials or a right is missing{text}. Mend the customer's file, or retry."
             return Paused(words=words, error=name)

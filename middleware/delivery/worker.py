@@ -16,16 +16,15 @@ from sqlalchemy import Row
 
 from middleware.crm.threads import DaemonPool
 from middleware.delivery import schedule
-from middleware.delivery.compose import compose_call
+from middleware.delivery.compose import compose_stored
 from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
 from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
 from middleware.inbox.queue import LEASE, Claimed, Lane, Queue
 from middleware.inbox.store import Inbox
+from middleware.model.call import CallRecord
 from middleware.model.deadline import Deadline
 from middleware.model.phone import NumberKind
-from middleware.receivers.body import read_json
-from middleware.receivers.calllog import parse_calllog
 from middleware.receivers.fields import FieldErrors
 from middleware.tenants.registry import Tenants
 from middleware.tenants.tenant import Tenant
@@ -35,7 +34,6 @@ POLL = 0.2  # seconds between two looks at an idle inbox
 LANES = 64  # at the same time, per worker
 BATCH = 50  # deliveries of a lane before others have their turn
 RECHECK = 5.0  # seconds until a paused lane looks whether its configuration has changed
-PARSERS = {"calllog": parse_calllog}
 
 assert HARD_DEADLINE.total_seconds() * 2 < LEASE, "a lease must outlast an attempt"
 
@@ -129,7 +127,7 @@ class Worker:
         if tenant is None:  # his file is broken or gone: the event waits
             return
         try:
-            call = _compose(row.raw, row.sender, event_id=row.id, key=row.key, tenant=tenant)
+            call = compose_stored(row.raw, row.sender, event_id=row.id, key=row.key, tenant=tenant)
         except FieldErrors as error:
             self._queue.set_aside(row.seq, "quarantined", json.dumps(error.errors, default=str))
             return
@@ -179,7 +177,7 @@ class Worker:
 
     def _attempt(self, tenant: Tenant, place: Lane, claimed: Claimed) -> Outcome:
         began = time.monotonic()
-        outcome, number = self._try(tenant, place, claimed)
+        outcome, call = self._try(tenant, place, claimed)
         took = round((time.monotonic() - began) * 1000)
         changes = self._changes(claimed, outcome)
         told = {
@@ -188,9 +186,9 @@ class Worker:
             "error": getattr(outcome, "error", None),
             "words": outcome.words,
         }
-        self._queue.finish(claimed, changes, told)
-        if isinstance(outcome, Delivered) and number:
-            self._on_delivered(tenant.id, number)
+        self._queue.finish(place, claimed, changes, told, call)
+        if call:
+            self._on_delivered(tenant.id, str(call.contact_number))
         log.info(
             "delivery",
             event_id=claimed.event_id,
@@ -203,19 +201,22 @@ class Worker:
         )
         return outcome
 
-    def _try(self, tenant: Tenant, place: Lane, claimed: Claimed) -> tuple[Outcome, str | None]:
+    def _try(self, tenant: Tenant, place: Lane, claimed: Claimed) -> tuple[Outcome, CallRecord | None]:
+        """Return how the attempt ended, and the call when it is in the CRM now."""
         if claimed.crashes >= schedule.MAX_CRASHES:
             words = f"Set aside: {claimed.crashes} workers died while they delivered it."
             return Dead(words=words, error="Crashed"), None
         source = tenant.source(place.channel)
         assert source is not None
         try:
-            call = _compose(claimed.raw, claimed.sender, event_id=claimed.event_id, key=claimed.key, tenant=tenant)
+            facts = {"event_id": claimed.event_id, "key": claimed.key}
+            call = compose_stored(claimed.raw, claimed.sender, **facts, tenant=tenant)
             job = Job(tenant=tenant, source=source, call=call, is_in_doubt=claimed.is_in_doubt, earlier=claimed.earlier)
             deadline = Deadline.after(self._hard_deadline)
             future = self._pool.submit(write_call, job, deadline)
             try:
-                return future.result(timeout=self._hard_deadline.total_seconds()), str(call.contact_number)
+                outcome = future.result(timeout=self._hard_deadline.total_seconds())
+                return outcome, call if isinstance(outcome, Delivered) else None
             except TimeoutError:
                 if future.done():  # the adapter itself raised it
                     raise
@@ -252,8 +253,3 @@ class Worker:
 
     def _at(self, seconds: float) -> float:
         return self._inbox.now().timestamp() + seconds
-
-
-def _compose(raw: bytes, sender: str, *, event_id: str, key: str, tenant: Tenant) -> Any:
-    event = PARSERS[sender](read_json(raw))
-    return compose_call(event, event_id=event_id, key=f"m8-{key[:32]}", tenant=tenant)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from middleware.crm.base import Context
+from middleware.crm.budget import Lane
 from middleware.crm.context import build_context
 from middleware.delivery.outcome import Delivered, Ignored, Outcome, Parked
 from middleware.lookup.verify import by_latest, verified_contacts
@@ -31,7 +32,8 @@ class Job:
 def write_call(job: Job, deadline: Deadline) -> Outcome:
     """Find the contact and write the call once; raises what the adapter raises."""
     adapter, call = job.source.adapter, job.call
-    ctx = build_context(adapter, region=job.tenant.region, deadline=deadline)
+    account = job.source.account
+    ctx = build_context(adapter, region=job.tenant.region, deadline=deadline, account=account, lane=Lane.CALLS)
     if job.earlier is not None:
         return _update(job, job.earlier, ctx)
     if job.is_in_doubt and adapter.can("find_logged_call"):

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, or_, select, update
+from sqlalchemy import Connection, Row, and_, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from middleware.inbox.store import Inbox
-from middleware.inbox.tables import attempt, delivery, event, lane
-from middleware.model.call import LoggedCall
+from middleware.inbox.tables import attempt, delivery, event, lane, logged_call
+from middleware.model.call import CallRecord, LoggedCall
 
 LEASE = 30.0  # seconds; longer than an adapter's hard deadline, renewed before every delivery
 _older = delivery.alias("older")
@@ -167,11 +167,29 @@ class Queue:
             earlier=LoggedCall(external_id=earlier.external_id, url=earlier.url) if earlier else None,
         )
 
-    def finish(self, claimed: Claimed, changes: dict[str, Any], told: dict[str, Any]) -> None:
-        """Write how the attempt ended: ``changes`` to the delivery, ``told`` for people."""
+    def finish(
+        self, place: Lane, claimed: Claimed, changes: dict[str, Any], told: dict[str, Any], call: CallRecord | None
+    ) -> None:
+        """Write how the attempt ended: ``changes`` to the delivery, ``told`` for people, ``call`` if it was logged."""
         with self._database.write() as connection:
             connection.execute(update(delivery).where(delivery.c.id == claimed.id).values(in_flight=False, **changes))
             connection.execute(attempt.insert().values(delivery_id=claimed.id, at=self._now(), **told))
+            if call:
+                self._remember(connection, place, claimed, call, changes.get("url"))
+
+    def _remember(
+        self, connection: Connection, place: Lane, claimed: Claimed, call: CallRecord, url: str | None
+    ) -> None:
+        """Keep that the number's call is in the CRM; a later event of the same call takes its place."""
+        insert = (postgresql if self._database.dialect == "postgresql" else sqlite).insert(logged_call)
+        latest = {
+            "number": self._inbox.hash_number(place.tenant_id, str(call.contact_number)),
+            "event_seq": select(event.c.seq).where(event.c.id == claimed.event_id).scalar_subquery(),
+            "started_at": call.started_at.timestamp(),
+            "url": url,
+        }
+        row = insert.values(tenant=place.tenant_id, key=claimed.key, **latest)
+        connection.execute(row.on_conflict_do_update(index_elements=["tenant", "key"], set_=latest))
 
     def release(self, place: Lane, **changes: Any) -> None:
         """Give the lane back; ``changes`` say when and whether it goes on."""

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Row, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from middleware.inbox.database import Database
-from middleware.inbox.tables import attempt, delivery, event, lane
+from middleware.inbox.tables import attempt, delivery, event, lane, logged_call
 
 Status = Literal["accepted", "duplicate", "quarantined"]
 
@@ -55,6 +55,17 @@ class StoredEvent:
     external_id: str | None = None
     url: str | None = None
     attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEvent:
+    """An event whose call is in a CRM, at ``url`` where the CRM has pages."""
+
+    id: str
+    sender: str
+    key: str
+    raw: bytes
+    url: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +152,23 @@ class Inbox:
             seqs = [row.seq for row in rows]
             deliveries = connection.execute(select(delivery).where(delivery.c.event_seq.in_(seqs))).all()
         return [_stored(row, [d for d in deliveries if d.event_seq == row.seq]) for row in rows]
+
+    def list_logged(self, tenant_id: str, number: str, limit: int = 10) -> list[LoggedEvent]:
+        """Return the latest calls of ``number`` that were written into the customer's CRM, newest first."""
+        wanted = and_(logged_call.c.tenant == tenant_id, logged_call.c.number == self.hash_number(tenant_id, number))
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(event.c.id, event.c.sender, event.c.raw, logged_call.c.key, logged_call.c.url)
+                .join(event, logged_call.c.event_seq == event.c.seq)
+                .where(wanted)
+                .order_by(logged_call.c.started_at.desc())
+                .limit(limit)
+            ).all()
+        return [LoggedEvent(id=row.id, sender=row.sender, key=row.key, raw=row.raw, url=row.url) for row in rows]
+
+    def hash_number(self, tenant_id: str, number: str) -> str:
+        """Return what the tables hold in place of a phone number."""
+        return self._hash(tenant_id, "number", number.encode(errors="replace"))
 
     def retry_events(self, ids: Sequence[str] = (), *, tenant_id: str | None = None, state: str | None = None) -> int:
         """Deliver again at once what is dead, parked, waiting or quarantined among the matching events.

@@ -67,6 +67,21 @@ delivery = Table(
     Index("delivery_key", "tenant", "channel", "key"),
 )
 
+# what was written for whom: completes a card until the CRM's own search shows the call
+logged_call = Table(
+    "logged_call",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("tenant", String(63), nullable=False),
+    Column("number", String(64), nullable=False),  # keyed hash
+    Column("key", String(64), nullable=False),
+    Column("event_seq", ForeignKey("event.seq"), nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("url", Text),
+    UniqueConstraint("tenant", "key"),
+    Index("logged_call_number", "tenant", "number", "started_at"),
+)
+
 lane = Table(
     "lane",
     metadata,

@@ -1,20 +1,21 @@
-"""From what the adapter brought to the card that is answered."""
+"""From what the adapters brought to the card that is answered."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 
 from middleware.lookup.card import Card
 from middleware.lookup.clean import clean_card
 from middleware.lookup.verify import by_latest
-from middleware.model.activity import ACTIVITY_TYPES, Activity
-from middleware.model.contact import Contact, Field, Link
+from middleware.model.activity import ACTIVITY_TYPES, Activity, Call
+from middleware.model.contact import Contact, Field
 from middleware.tenants.tenant import SeveralPolicy
 
 MAX_PER_TYPE = 10  # specs/001, Activities
+SAME_CALL = timedelta(seconds=60)  # CRMs round to minutes, and keep the beginning or the end
 
 
 def choose(contacts: Sequence[Contact], policy: SeveralPolicy) -> Contact:
@@ -28,6 +29,20 @@ def choose(contacts: Sequence[Contact], policy: SeveralPolicy) -> Contact:
     return replace(chosen, fields=(*chosen.fields, *shared))
 
 
+def assemble(cards: Sequence[Card], own_calls: Iterable[Call]) -> Card:
+    """Return the finished card of one or, merged, of several sources; the first one's word counts most.
+
+    What is no activity of the specification's six types is left out.
+    """
+    contact = cards[0].contact
+    for card in cards[1:]:
+        contact = _merged(contact, card.contact)
+    brought = dict.fromkeys(a for card in cards for a in card.activities if isinstance(a, ACTIVITY_TYPES))
+    activities = [*brought, *without_doubles(own_calls, [a for a in brought if isinstance(a, Call)])]
+    links = tuple(dict.fromkeys(link for card in cards for link in card.links))
+    return clean_card(Card(contact=contact, activities=newest(activities), links=links))
+
+
 def newest(activities: Iterable[Activity]) -> tuple[Activity, ...]:
     """Return the activities newest first, at most ten of each type."""
     count: Counter[type[Activity]] = Counter()
@@ -39,10 +54,32 @@ def newest(activities: Iterable[Activity]) -> tuple[Activity, ...]:
     return tuple(kept)
 
 
-def assemble(contact: Contact, activities: Iterable[object], links: Iterable[Link]) -> Card:
-    """Return the finished card; what is no activity of the specification's six types is left out."""
-    known = [activity for activity in activities if isinstance(activity, ACTIVITY_TYPES)]
-    return clean_card(Card(contact=contact, activities=newest(known), links=tuple(links)))
+def without_doubles(own_calls: Iterable[Call], crm_calls: Sequence[Call]) -> list[Call]:
+    """Return the calls that the CRM does not show; each of the CRM's stands for one of ours at the most."""
+    unmatched = list(crm_calls)
+    missing = []
+    for call in own_calls:
+        twin = next((other for other in unmatched if _is_same_call(call, other)), None)
+        unmatched.remove(twin) if twin else missing.append(call)
+    return missing
+
+
+def _is_same_call(own: Call, other: Call) -> bool:
+    began = _aware(own.start_time or own.timestamp)
+    moments = [_aware(moment) for moment in (other.start_time, other.timestamp) if moment]
+    return any(min(abs(at - began), abs(at - began - own.duration)) <= SAME_CALL for at in moments)
+
+
+def _merged(contact: Contact, other: Contact) -> Contact:
+    """Return the contact with what only ``other`` knows: single facts where ours is unknown, lists joined."""
+    changes: dict[str, object] = {}
+    for field in fields(Contact):
+        ours, theirs = getattr(contact, field.name), getattr(other, field.name)
+        if isinstance(ours, tuple):
+            changes[field.name] = tuple(dict.fromkeys((*ours, *theirs)))
+        elif ours is None:
+            changes[field.name] = theirs
+    return replace(contact, **changes)  # type: ignore[arg-type]  # mypy cannot match names to fields
 
 
 def _aware(moment: datetime) -> datetime:

@@ -19,11 +19,24 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one source brought, not yet cleaned, sorted and capped; ``is_partial`` when some of it is missing."""
+
+    card: Card
+    is_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A contact was found; ``body`` is the JSON answer, ``is_partial`` when late activities are left out."""
+    """A contact was found; ``body`` is the JSON answer.
+
+    ``is_partial`` says that something late or failed is left out, ``is_stale`` that the answer is an older one
+    because the CRM gave none in time.
+    """
 
     body: bytes
     is_partial: bool = False
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

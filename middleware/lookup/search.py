@@ -1,30 +1,30 @@
 """One question to one CRM: the contact first, then its activities side by side, in threads of their own.
 
 A search goes on when its caller's deadline has passed, so that what is late still fills the cache; its own
-time is ``HARD_DEADLINE``.  It holds its customer's slot until the last of its threads has returned.
+time is ``HARD_DEADLINE``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from typing import Any
 
 import structlog
 
-from middleware.crm.base import ACTIVITY_METHODS, Context
+from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
 from middleware.crm.context import build_context
 from middleware.crm.threads import DaemonPool
 from middleware.errors import CRMError, RateLimitedError, place_of
-from middleware.lookup.assemble import assemble, choose
-from middleware.lookup.card import Card, Failed, Hit, Miss, Result, TimedOut
+from middleware.lookup.assemble import choose
+from middleware.lookup.card import Card, Failed, Found, Miss, Result
 from middleware.lookup.trace import Trace
 from middleware.lookup.verify import verified_contacts
-from middleware.model.call import LookupQuery
+from middleware.model.activity import Call
 from middleware.model.contact import Contact, Link
 from middleware.model.deadline import Clock, Deadline
 from middleware.model.phone import PhoneNumber
@@ -35,21 +35,29 @@ MAX_ITEMS = 200  # of what an adapter yields; a CRM that pages for ever ends her
 
 log = structlog.get_logger("m8crm.lookup")
 Dump = Callable[[Card, bool], bytes]
+OwnCalls = Callable[[Tenant, PhoneNumber], Sequence[Call]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What every search needs and no search owns."""
+
+    dump: Dump
+    own_calls: OwnCalls
+    pool: DaemonPool
+    clock: Clock = time.monotonic
 
 
 @dataclass(slots=True)
 class Search:
-    """``finished`` brings the whole answer; until then :meth:`partial` is what there is."""
+    """Asks one source; :meth:`partial` is what there is while it runs."""
 
     tenant: Tenant
     source: Source
     number: PhoneNumber
     numeric_id: str | None
-    dump: Dump
-    pool: DaemonPool
     trace: Trace
-    clock: Clock = time.monotonic
-    finished: Future[Result] = field(default_factory=Future)
+    tools: Tools
     _contact: Contact | None = None
     _parts: dict[str, Future[list[object]]] = field(default_factory=dict)
 
@@ -58,86 +66,111 @@ class Search:
         """Whether the adapter can be asked at all: by number, or by an id where it knows ids."""
         return number.is_diallable or bool(_id_of(number, numeric_id) and source.adapter.can("find_contact_by_id"))
 
-    def run(self) -> None:
-        """Search, and set ``finished``; never raises, whatever the adapter does."""
-        try:
-            result = self._search()
-        except BaseException as error:  # an adapter may even raise SystemExit
-            result = self._failure(error)
-        self.finished.set_result(result)
+    def start(self, report: Callable[[Found | Result], None]) -> None:
+        """Search on a thread of its own and report the end; whatever the adapter does, there is one."""
+        submitted = self.tools.clock()
 
-    def partial(self) -> Hit | Failed | TimedOut:
-        """Return the card with the activities that have come so far, if the contact is known."""
+        def run() -> None:
+            try:
+                result: Found | Result = self._search(queued=self.tools.clock() - submitted)
+            except BaseException as error:  # an adapter may even raise SystemExit
+                result = failure(error, self.tenant, self.source.name, "find_contact")
+            report(result)
+
+        self.tools.pool.submit(run)
+
+    def partial(self) -> Found | None:
+        """Return the contact, if it is known, with the activities that have come so far."""
         if self._contact is None:
-            return TimedOut()
+            return None
         try:
-            return self._hit(self._contact)
+            return self._found(self._contact)
         except Exception as error:
-            return self._failure(error, step="partial")
+            failure(error, self.tenant, self.source.name, "partial")
+            return None
 
-    def _search(self) -> Result:
-        deadline = Deadline.after(HARD_DEADLINE, self.clock)
-        ctx = build_context(self.source.adapter, region=self.tenant.region, deadline=deadline)
-        with self.trace.span("contact"):
-            contact = self._find_contact(ctx)
+    def missing(self) -> list[str]:
+        """Return what was asked for and is not there, in words."""
+        if self._contact is None:
+            return ["the contact is late"]
+        parts = tuple(self._parts.items())
+        late = [f"{_words(name)} late" for name, part in parts if not part.done()]
+        failed = [(name, part.exception()) for name, part in parts if part.done()]
+        return [*late, *(f"{_words(name)} failed ({type(error).__name__})" for name, error in failed if error)]
+
+    def _search(self, queued: float) -> Found | Miss:
+        deadline = Deadline.after(HARD_DEADLINE, self.tools.clock)
+        ctx = build_context(
+            self.source.adapter, region=self.tenant.region, deadline=deadline, account=self.source.account
+        )
+        contact = self._find_contact(ctx, queued)
         if contact is None:
             return Miss(reason="Nobody in the CRM has this number.")
-        adapter = self.source.adapter
-        parts = {
-            name: self.pool.submit(self._part, name, contact, ctx) for name in ACTIVITY_METHODS if adapter.can(name)
-        }
+        adapter, pool = self.source.adapter, self.tools.pool
+        names = [name for name in ACTIVITY_METHODS if adapter.can(name)]
+        parts = {name: pool.submit(self._part, name, contact, ctx, self.tools.clock()) for name in names}
         self._parts, self._contact = parts, contact
         wait(parts.values())
-        return self._hit(contact)
+        return self._found(contact)
 
-    def _find_contact(self, ctx: Context) -> Contact | None:
+    def _find_contact(self, ctx: Context, queued: float) -> Contact | None:
         adapter, numeric_id = self.source.adapter, _id_of(self.number, self.numeric_id)
         if numeric_id and adapter.can("find_contact_by_id"):
-            contact = adapter.find_contact_by_id(numeric_id, ctx)
+            with self.trace.span("contact by id", self.source.name, queued) as span:
+                contact = adapter.find_contact_by_id(numeric_id, ctx)
+                span.note = "found" if contact else "not found"
             if contact is not None or not self.number.is_diallable:
                 return contact
-        found = list(islice(adapter.find_contacts(self.number, ctx), MAX_ITEMS))
-        contacts = verified_contacts(found, self.number, self.tenant.region)
-        return choose(contacts, self.tenant.lookup.several) if contacts else None
+        for form, written in written_forms(adapter, self.number):
+            with self.trace.span("contact", self.source.name, queued) as span:
+                found = list(islice(adapter.find_contacts(self.number, replace(ctx, written=written)), MAX_ITEMS))
+                contacts = verified_contacts(found, self.number, self.tenant.region)
+                span.note = f"{form}: {len(contacts)} of {len(found)} found have the number"
+            if contacts:
+                return choose(contacts, self.tenant.lookup.several)
+        return None
 
-    def _part(self, name: str, contact: Contact, ctx: Context) -> list[object]:
+    def _part(self, name: str, contact: Contact, ctx: Context, submitted: float) -> list[object]:
         method: Callable[[Contact, Context], Iterable[object]] = getattr(self.source.adapter, name)
         try:
-            with self.trace.span(name.removeprefix("find_")):
-                return list(islice(method(contact, ctx), MAX_ITEMS))
+            with self.trace.span(_words(name), self.source.name, self.tools.clock() - submitted) as span:
+                items = list(islice(method(contact, ctx), MAX_ITEMS))
+                span.note = str(len(items))
+                return items
         except BaseException as error:
-            self._failure(error, step=name)
+            failure(error, self.tenant, self.source.name, name)
             raise
 
-    def _hit(self, contact: Contact) -> Hit:
+    def _found(self, contact: Contact) -> Found:
         done = [part for part in self._parts.values() if part.done() and part.exception() is None]
-        activities = [activity for part in done for activity in part.result()]
-        card = assemble(contact, activities, self._links(contact))
-        body = self.dump(card, self.tenant.lookup.deprecated_names)
-        return Hit(body=body, is_partial=len(done) < len(self._parts))
+        activities: Any = tuple(activity for part in done for activity in part.result())
+        card = Card(contact=contact, activities=activities, links=tuple(self._links(contact)))
+        return Found(card=card, is_partial=len(done) < len(self._parts))
 
     def _links(self, contact: Contact) -> Iterable[Link]:
         adapter = self.source.adapter
-        return tuple(adapter.create_links(contact)) if adapter.can("create_links") else ()
-
-    def _failure(self, error: BaseException, step: str = "find_contact") -> Failed:
-        fields: dict[str, Any] = {"customer": self.tenant.id, "source": self.source.name, "step": step}
-        if isinstance(error, CRMError):
-            log.warning("crm_failed", error=type(error).__name__, **fields)
-        else:  # only the class and the place: the message may hold a number
-            log.error("adapter_bug", error=type(error).__name__, place=place_of(error), **fields)
-        retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
-        return Failed(reason=type(error).__name__, retry_after=retry_after)
+        return adapter.create_links(contact) if adapter.can("create_links") else ()
 
 
-def query_number(tenant: Tenant, query: LookupQuery) -> PhoneNumber | None:
-    """Return the number that is the contact's; ``None`` when it is the customer's own (specs/README.md)."""
-    user = query.user
-    ids = {user.id, user.email, user.mobile_phone} - {None} if user else set()
-    for number in (query.number, query.to_number):
-        if number is not None and number.e164 not in tenant.own_numbers and number.raw not in ids:
-            return number
-    return None
+def written_forms(adapter: CRMAdapter[Any], number: PhoneNumber) -> list[tuple[str, str]]:
+    """Return the ways to write the number, by name, in the adapter's order, each way once."""
+    forms = {getattr(number, form) or "": form for form in reversed(adapter.number_forms)}
+    return [(form, written) for written, form in reversed(forms.items()) if written]
+
+
+def failure(error: BaseException, tenant: Tenant, source: str, step: str) -> Failed:
+    """Log what went wrong, without what it went wrong with, and return it as a result."""
+    fields: dict[str, Any] = {"customer": tenant.id, "source": source, "step": step}
+    if isinstance(error, CRMError):
+        log.warning("crm_failed", error=type(error).__name__, **fields)
+    else:  # only the class and the place: the message may hold a number
+        log.error("adapter_bug", error=type(error).__name__, place=place_of(error), **fields)
+    retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
+    return Failed(reason=type(error).__name__, retry_after=retry_after)
+
+
+def _words(method: str) -> str:
+    return method.removeprefix("find_")
 
 
 def _id_of(number: PhoneNumber, numeric_id: str | None) -> str | None:

@@ -2,10 +2,12 @@
 
 1. The contact's number: the caller's, or the called one when the caller is the customer himself.
 2. What no CRM can know (withheld, internal, own, impossible) is a miss at once.
-3. A fresh answer is given as the bytes it was serialised to once.
+3. A fresh answer is given as the bytes it was serialised to once; one that is a little older, too, while the
+   CRM is asked again.
 4. Otherwise every source of the customer is asked, each in its own bounded slots; callers with the same
-   question share one search.  The first source in order of priority that has the contact wins.
-5. At the deadline the contact is answered with the activities that have come.  What is late fills the cache.
+   question share one inquiry, with Redis on all machines.  ``inquiry.py`` says which source wins.
+5. At the deadline the contact is answered with the activities that have come; without one, or when the CRM
+   fails, what was known before.  What is late fills the cache.
 
 An error, a full slot and a time-out are results of their own and are never kept or shown as a miss.
 """
@@ -13,118 +15,161 @@ An error, a full slot and a time-out are results of their own and are never kept
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future
-from threading import BoundedSemaphore, Lock
+from dataclasses import replace
+from datetime import timedelta
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from middleware.crm.threads import DaemonPool
 from middleware.generations import Generations
-from middleware.lookup.cache import AnswerCache, Key
-from middleware.lookup.card import Busy, Failed, Hit, Miss, Result, TimedOut
-from middleware.lookup.search import Dump, Search, query_number
+from middleware.lookup.cache import Age, AnswerCache, Kept, kept
+from middleware.lookup.card import Hit, Miss, Result, TimedOut
+from middleware.lookup.inquiry import Inquiry, Question
+from middleware.lookup.search import HARD_DEADLINE, Dump, OwnCalls, Search, Tools
+from middleware.lookup.slots import Bulkheads
 from middleware.lookup.trace import Trace
 from middleware.model.call import LookupQuery
 from middleware.model.deadline import Clock, Deadline
 from middleware.model.phone import PhoneNumber
-from middleware.tenants.tenant import Source, Tenant
+from middleware.tenants.tenant import Tenant
+
+if TYPE_CHECKING:
+    from middleware.lookup.shared import SharedAnswers
 
 
 class LookupService:
     """Answers lookups; one per process, shared by its threads."""
 
-    def __init__(self, *, dump: Dump, generations: Generations, clock: Clock = time.monotonic) -> None:
-        self._dump = dump
+    def __init__(
+        self,
+        *,
+        dump: Dump,
+        generations: Generations,
+        own_calls: OwnCalls = lambda _tenant, _number: (),
+        shared: SharedAnswers | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._generations = generations
-        self._clock = clock
         self._cache = AnswerCache(clock=clock)
-        self._pool = DaemonPool("lookup")
+        self._shared = shared
+        self._tools = Tools(dump=dump, own_calls=own_calls, pool=DaemonPool("lookup"), clock=clock)
+        self._bulkheads = Bulkheads()
+        self._inquiries: dict[tuple[object, ...], Inquiry] = {}
         self._lock = Lock()
-        self._flights: dict[Key, Search] = {}
-        self._slots: dict[tuple[str, str, int], BoundedSemaphore] = {}
 
     def lookup(self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace) -> Result:
         """Return what is known of the caller before ``deadline``."""
+        question = self._question(tenant, query)
+        if isinstance(question, Miss):
+            return question
+        known = self._cache.get(question.key, question.generation)
+        trace.cache = known[1].value if known else "miss"
+        if known and known[1] is Age.FRESH:
+            return known[0]
+        if deadline.is_over:  # the caller has hung up while the request waited
+            return TimedOut()
+        inquiry = self._inquiry(question, trace)
+        if known and known[1] is Age.REVALIDATE:
+            inquiry.let_go()
+            return known[0]
+        result = inquiry.wait(deadline, trace)
+        trace.left = deadline.remaining
+        if isinstance(result, Hit | Miss):
+            return result
+        return self._stale(question, known, trace) or result
+
+    def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | None:
+        """Return the answer that needs neither a CRM nor any waiting, the same that :meth:`lookup` gives."""
+        question = self._question(tenant, query)
+        if isinstance(question, Miss):
+            return question
+        known = self._cache.get(question.key, question.generation)
+        if known is None or known[1] is not Age.FRESH:
+            return None
+        trace.cache = known[1].value
+        return known[0]
+
+    def forget(self, tenant_id: str, number: str | None = None) -> None:
+        """Drop every kept answer for the number, or all of the customer's, everywhere."""
+        self._generations.forget(tenant_id, number)
+        if self._shared:
+            self._shared.forget(tenant_id, number)
+
+    def _question(self, tenant: Tenant, query: LookupQuery) -> Question | Miss:
         number = query_number(tenant, query)
         if number is None:
             return Miss(reason="The number is the customer's own.")
         sources = [s for s in tenant.sources if Search.is_askable(s, number, query.numeric_id)]
         if not sources:
             return Miss(reason=_why_not_asked(tenant, number))
-        searches = [self._start(tenant, source, number, query.numeric_id, trace) for source in sources]
-        return self._best(searches, deadline)
+        text = str(number)
+        return Question(
+            tenant=tenant,
+            number=number,
+            numeric_id=query.numeric_id,
+            sources=sources,
+            key=(tenant.id, tenant.revision, text, query.numeric_id or ""),
+            generation=self._generations.current(tenant.id, text),
+        )
 
-    def _start(
-        self, tenant: Tenant, source: Source, number: PhoneNumber, numeric_id: str | None, trace: Trace
-    ) -> Search | Hit | Miss | Busy:
-        """Return the cached answer, or the search that is on its way, or a new one, or that all slots are taken."""
-        key = (tenant.id, tenant.revision, source.name, str(number), numeric_id or "")
-        generation = self._generations.current(tenant.id, str(number))
-        cached = self._cache.get(key, generation)
-        trace.cache = "hit" if cached else "miss"
-        if cached:
-            return cached
-        flight = (*key, str(generation))
+    def _inquiry(self, question: Question, trace: Trace) -> Inquiry:
+        """Return the inquiry that is on its way, or begin one."""
+        flight = (*question.key, question.generation)
         with self._lock:
-            if flight in self._flights:
-                return self._flights[flight]
-            slots = self._slots_of(tenant, source)
-            if not slots.acquire(blocking=False):
-                return Busy()
-            search = Search(
-                tenant=tenant,
-                source=source,
-                number=number,
-                numeric_id=numeric_id,
-                dump=self._dump,
-                pool=self._pool,
-                trace=trace,
-                clock=self._clock,
-            )
-            self._flights[flight] = search
+            if flight in self._inquiries:
+                trace.joined = self._inquiries[flight].trace.id
+                return self._inquiries[flight]
+            inquiry = Inquiry(question=question, trace=trace, tools=self._tools)
+            self._inquiries[flight] = inquiry
 
         def land(finished: Future[Result]) -> None:
-            self._keep(tenant, key, generation, finished.result())
+            answer = kept(finished.result(), question.tenant.lookup)
+            if answer:
+                self._cache.put(question.key, answer, question.generation)
             with self._lock:
-                self._flights.pop(flight, None)
-            slots.release()
+                self._inquiries.pop(flight, None)
 
-        search.finished.add_done_callback(land)
-        self._pool.submit(search.run)
-        return search
+        inquiry.finished.add_done_callback(land)
+        if self._shared:
+            self._tools.pool.submit(self._inquire_with_others, self._shared, inquiry)
+        else:
+            inquiry.start(self._bulkheads)
+        return inquiry
 
-    def _best(self, searches: Sequence[Search | Hit | Miss | Busy], deadline: Deadline) -> Result:
-        """Return the first hit in order of priority; without one, a failure before a miss: it may hide a contact."""
-        results: list[Result] = []
-        for search in searches:
-            result = _result_by(search, deadline) if isinstance(search, Search) else search
-            if isinstance(result, Hit):
-                return result
-            results.append(result)
-        for kind in (TimedOut, Failed, Busy):
-            for result in results:
-                if isinstance(result, kind):
-                    return result
-        return results[0]
+    def _inquire_with_others(self, shared: SharedAnswers, inquiry: Inquiry) -> None:
+        """Ask the sources unless another process has the answer or is about to."""
 
-    def _keep(self, tenant: Tenant, key: Key, generation: int, result: Result) -> None:
-        config = tenant.lookup
-        if isinstance(result, Hit):
-            # a card that lacks a part is asked for again soon
-            fresh = min(config.cache_miss, config.cache_hit) if result.is_partial else config.cache_hit
-            self._cache.put(key, result, generation=generation, fresh=fresh)
-        elif isinstance(result, Miss):
-            self._cache.put(key, result, generation=generation, fresh=config.cache_miss)
+        def search() -> Result:
+            inquiry.start(self._bulkheads)
+            return inquiry.finished.result()
 
-    def _slots_of(self, tenant: Tenant, source: Source) -> BoundedSemaphore:
-        count = tenant.lookup.slots
-        return self._slots.setdefault((tenant.id, source.name, count), BoundedSemaphore(count))
+        question = inquiry.question
+        deadline = Deadline.after(HARD_DEADLINE + timedelta(seconds=1), self._tools.clock)
+        result = shared.ask(question.key, search, lambda found: kept(found, question.tenant.lookup), deadline)
+        if not inquiry.finished.done():
+            inquiry.end(result)
+
+    def _stale(self, question: Question, known: tuple[Hit | Miss, Age] | None, trace: Trace) -> Hit | None:
+        """Return what was known before, marked as such."""
+        found: Hit | Miss | None = known[0] if known else None
+        if found is None and self._shared:
+            elsewhere: Kept | None = self._shared.get(question.key)
+            found = elsewhere.result if elsewhere else None
+        if not isinstance(found, Hit):
+            return None
+        trace.cache = Age.STALE.value
+        return replace(found, is_stale=True)
 
 
-def _result_by(search: Search, deadline: Deadline) -> Result:
-    try:
-        return search.finished.result(timeout=deadline.remaining)
-    except TimeoutError:
-        return search.partial()
+def query_number(tenant: Tenant, query: LookupQuery) -> PhoneNumber | None:
+    """Return the number that is the contact's; ``None`` when it is the customer's own (specs/README.md)."""
+    user = query.user
+    ids = {user.id, user.email, user.mobile_phone} - {None} if user else ()
+    for number in (query.number, query.to_number):
+        if number is not None and number.e164 not in tenant.own_numbers and number.raw not in ids:
+            return number
+    return None
 
 
 def _why_not_asked(tenant: Tenant, number: PhoneNumber) -> str:

@@ -1,51 +1,89 @@
-"""Where the time of a lookup went."""
+"""What happened in one lookup, and where its time went."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from middleware.model.deadline import Clock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Span:
-    """One step: ``begin`` seconds after the trace began, ``took`` seconds, and how it ended."""
+    """One step: ``begin`` seconds after the trace began, ``took`` seconds, and how it ended.
+
+    ``source`` is the CRM that was asked, ``queued`` how long the step waited for a thread.
+    """
 
     name: str
     begin: float
-    took: float
+    took: float = 0.0
     note: str = ""
+    source: str = ""
+    queued: float = 0.0
 
 
 @dataclass(slots=True)
 class Trace:
-    """The steps of one lookup, in the order they ended; appended to by several threads."""
+    """The steps of one lookup, in the order they ended; appended to by several threads.
 
+    ``cache`` is what the cache had: ``none`` (not asked), ``fresh``, ``revalidate``, ``stale`` or ``miss``.
+    ``joined`` is the id of the lookup that asked the CRM for this one, too.  ``left_out`` says in words what
+    is not in the answer, and why.
+    """
+
+    id: str = ""
     clock: Clock = time.monotonic
-    spans: list[Span] = field(default_factory=list)
+    cache: str = "none"
+    joined: str = ""
+    left: float | None = None  # seconds of the budget that were left
     began: float = field(init=False)
-    cache: str = "none"  # none, hit, miss
+    spans: list[Span] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.began = self.clock()
 
     @contextmanager
-    def span(self, name: str) -> Iterator[None]:
+    def span(self, name: str, source: str = "", queued: float = 0.0) -> Iterator[Span]:
         """Record the enclosed step; an exception is noted by its class and goes on."""
         begin = self.clock()
-        note = ""
+        span = Span(name=name, begin=begin - self.began, source=source, queued=queued)
         try:
-            yield
+            yield span
         except BaseException as error:
-            note = type(error).__name__
+            span.note = type(error).__name__
             raise
         finally:
-            self.spans.append(Span(name=name, begin=begin - self.began, took=self.clock() - begin, note=note))
+            span.took = self.clock() - begin
+            self.spans.append(span)
+
+    @property
+    def took(self) -> float:
+        """Seconds since the trace began."""
+        return self.clock() - self.began
 
     def server_timing(self) -> str:
         """Return the spans as a ``Server-Timing`` header (milliseconds), the whole time last."""
         parts = [f"{span.name};dur={span.took * 1000:.1f}" for span in tuple(self.spans)]
-        return ", ".join([*parts, f"total;dur={(self.clock() - self.began) * 1000:.1f}"])
+        return ", ".join([f"cache;desc={self.cache}", *parts, f"total;dur={self.took * 1000:.1f}"])
+
+    def document(self) -> dict[str, Any]:
+        """Return what people and the console are shown; moments in milliseconds."""
+        steps = [
+            {
+                name: round(value * 1000, 1) if isinstance(value, float) else value
+                for name, value in asdict(span).items()
+            }
+            for span in sorted(self.spans, key=lambda span: span.begin)
+        ]
+        return {
+            "cache": self.cache,
+            "joined": self.joined or None,
+            "budget_left": None if self.left is None else round(self.left * 1000, 1),
+            "steps": steps,
+            "left_out": list(self.left_out),
+        }

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import Literal
 
 import phonenumbers
 from phonenumbers import PhoneNumberFormat, ValidationResult
@@ -25,6 +26,8 @@ class NumberKind(Enum):
     IMPOSSIBLE = "impossible"  # digits that no telephone network has
 
 
+# the properties of PhoneNumber that are ways to write it
+NumberForm = Literal["e164", "international", "double_zero", "national", "national_digits", "suffix"]
 SUFFIX_DIGITS = 8
 MAX_RAW = 256  # characters; a longer "number" is none
 _ANONYMOUS = frozenset(

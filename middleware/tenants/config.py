@@ -17,7 +17,9 @@ import marshmallow_dataclass
 from marshmallow import Schema, ValidationError, fields, validate
 from phonenumbers import SUPPORTED_REGIONS
 
+from middleware.crm.account import Accounts
 from middleware.crm.base import CRMAdapter
+from middleware.crm.budget import Budget
 from middleware.crm.registry import load_adapters
 from middleware.crm.settings import Secret
 from middleware.errors import ConfigError
@@ -74,7 +76,11 @@ class _Lookup(Schema):
     numeric_id_parameter = fields.String(validate=validate.Regexp(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z"))
     cache_hit = Duration()
     cache_miss = Duration()
-    slots = fields.Integer(strict=True, validate=validate.Range(1, 256))
+    cache_revalidate = Duration()
+    cache_stale = Duration()
+    slots = fields.Integer(strict=True, validate=validate.Range(1, 1000))
+    merge = fields.Boolean(truthy={True}, falsy={False})
+    own_calls = fields.Boolean(truthy={True}, falsy={False})
 
 
 # from_dict, because a field called "unknown" would hide an attribute of Schema
@@ -103,6 +109,7 @@ class _Reading:
     """One file while it is read: its faults, and what else it depends on."""
 
     path: Path
+    accounts: Accounts
     problems: list[str] = field(default_factory=list)
     seen: list[bytes] = field(default_factory=list)  # what the revision is made of
     files: list[Path] = field(default_factory=list)
@@ -136,9 +143,9 @@ def load_tenant(path: Path) -> Tenant:
     return read_tenant(path)[0]
 
 
-def read_tenant(path: Path) -> tuple[Tenant, list[Path]]:
+def read_tenant(path: Path, accounts: Accounts | None = None) -> tuple[Tenant, list[Path]]:
     """Read the customer's file; return the tenant and the other files it was made from."""
-    reading = _Reading(path)
+    reading = _Reading(path, accounts or Accounts())
     try:
         raw = path.read_bytes()
         document = tomllib.loads(raw.decode())
@@ -219,6 +226,7 @@ def _sources(tables: list[dict[str, Any]], reading: _Reading) -> tuple[Source, .
         settings = dict(table)
         kind, known = settings.pop("adapter", None), load_adapters()
         name = settings.pop("name", kind)
+        written = settings.pop("budget", None)
         if kind not in known:
             near = difflib.get_close_matches(str(kind), known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
@@ -227,9 +235,23 @@ def _sources(tables: list[dict[str, Any]], reading: _Reading) -> tuple[Source, .
             reading.problems.append(f"{where}.name: give each [[crm]] a name of its own")
         else:
             adapter = _adapter(known[kind], settings, where, reading)
+            budget = _budget(written, known[kind], where, reading)
             if adapter:
-                sources[name] = Source(name=name, adapter=adapter)
+                account = reading.accounts.get(reading.path.stem, name, budget)
+                sources[name] = Source(name=name, adapter=adapter, account=account)
     return tuple(sources.values())
+
+
+def _budget(written: object, kind: type[CRMAdapter[Any]], where: str, reading: _Reading) -> Budget | None:
+    if written is None:
+        return kind.budget
+    if written == "none":
+        return None
+    try:
+        return Budget.parse(written)
+    except ValueError as error:
+        reading.problems.append(f'{where}.budget: {error}; "none" is without limit')
+        return None
 
 
 def _adapter(

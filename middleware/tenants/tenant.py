@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from middleware.crm.account import Account
 from middleware.crm.base import CRMAdapter
 
 MissAnswer = Literal["404", "204", "empty"]
@@ -26,7 +27,11 @@ class LookupConfig:
     numeric_id_parameter: str = "numericId"
     cache_hit: timedelta = timedelta(minutes=5)
     cache_miss: timedelta = timedelta(minutes=1)
-    slots: int = 8  # lookups of this customer at one CRM at the same time, per process
+    cache_revalidate: timedelta = timedelta(minutes=10)  # shown at once while the CRM is asked again
+    cache_stale: timedelta = timedelta(hours=24)  # shown when the CRM fails
+    slots: int = 32  # lookups of this customer at one CRM at the same time, per process
+    merge: bool = False  # one card from all sources
+    own_calls: bool = True  # calls just logged complete the card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +44,14 @@ class CallsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """One ``[[crm]]`` of a customer: ``name`` is unique within the customer (default: the adapter's name)."""
+    """One ``[[crm]]`` of a customer: ``name`` is unique within the customer (default: the adapter's name).
+
+    ``account`` is what protects the CRM; it outlives changes of the configuration.
+    """
 
     name: str
     adapter: CRMAdapter[Any]
+    account: Account = field(default_factory=Account)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -30,20 +30,21 @@ def watch_requests(app: Flask, key: bytes) -> None:
 
 
 def _log(response: Response, key: bytes) -> None:
-    number = g.get("number")
-    known = {
-        "customer": g.get("customer"),
-        "outcome": g.get("outcome"),
-        "cache": g.get("cache"),
-        "event_id": g.get("event_id"),
-        "number": masked(str(number), key) if number else None,
-    }
-    log.info(
-        "request",
+    write_line(
         method=request.method,
         route=request.url_rule.rule if request.url_rule else None,  # the path itself may hold anything
         status=response.status_code,
-        ms=round((g.trace.clock() - g.trace.began) * 1000, 1),
+        seconds=g.trace.clock() - g.trace.began,
         request_id=g.request_id,
-        **{name: value for name, value in known.items() if value is not None},
+        number=masked(str(g.number), key) if g.get("number") else None,
+        **{name: g.get(name) for name in ("customer", "outcome", "cache", "event_id")},
     )
+
+
+def write_line(
+    *, method: str, route: str | None, status: int, seconds: float, request_id: str, **known: object
+) -> None:
+    """Write the canonical line of one request, without what is not known."""
+    facts = {name: value for name, value in known.items() if value is not None}
+    ms = round(seconds * 1000, 1)
+    log.info("request", method=method, route=route, status=status, ms=ms, request_id=request_id, **facts)

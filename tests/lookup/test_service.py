@@ -7,24 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from middleware.errors import CRMAuthError, RateLimitedError
-from middleware.lookup.card import Busy, Failed, Hit, Miss, TimedOut
+from middleware.lookup.card import Failed, Hit, Miss, TimedOut
 from middleware.model.activity import Note, Task
 from middleware.model.call import User
 from middleware.model.contact import Contact, ContactNumber
 from middleware.tenants.tenant import LookupConfig
 from tests.lookup.zoo import ADA, NOW, NUMBER, Desk, Hanging, Zoo, note, tenant_of
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path / "generations")
-    yield desk
-    desk.generations.close()
 
 
 def test_known_number_is_a_hit(desk: Desk) -> None:
@@ -68,35 +60,6 @@ def test_id_in_place_of_a_number_is_looked_up_by_id(desk: Desk) -> None:
     assert isinstance(desk.ask(tenant_of(crm), "cust-8"), Miss)
     assert isinstance(desk.ask(tenant_of(crm), "", numeric_id="cust-9"), Hit)
     assert crm.asked == []
-
-
-def test_second_lookup_is_answered_from_the_cache_until_it_is_old(desk: Desk) -> None:
-    """A hit is kept for its time, then the CRM is asked again."""
-    crm = Zoo()
-    tenant = tenant_of(crm)
-    for moment, asked in ((1000.0, 1), (1299.0, 1), (1301.0, 2)):
-        desk.now = moment
-        assert isinstance(desk.ask(tenant), Hit)
-        assert len(crm.asked) == asked
-
-
-def test_miss_is_kept_for_a_shorter_time(desk: Desk) -> None:
-    """An unknown number is asked for again after a minute."""
-    crm = Zoo(contacts=list)
-    for moment, asked in ((1000.0, 1), (1059.0, 1), (1061.0, 2)):
-        desk.now = moment
-        desk.ask(tenant_of(crm))
-        assert len(crm.asked) == asked
-
-
-def test_what_happened_to_a_number_drops_its_answer(desk: Desk) -> None:
-    """After a delivered call the CRM is asked again, in every process."""
-    crm = Zoo()
-    tenant = tenant_of(crm)
-    desk.ask(tenant)
-    desk.generations.bump("acme", NUMBER)
-    desk.ask(tenant)
-    assert len(crm.asked) == 2
 
 
 def test_new_configuration_drops_old_answers(desk: Desk) -> None:
@@ -189,17 +152,6 @@ def test_failing_activities_are_left_out(desk: Desk) -> None:
     assert len(crm.asked) == 2
 
 
-def test_hung_customer_gets_busy_and_others_do_not_notice(desk: Desk) -> None:
-    """When all slots of a customer hang, his next lookup is refused at once; another customer's is answered."""
-    hanging = Hanging()
-    hung = tenant_of(Zoo(contacts=hanging), lookup=LookupConfig(slots=2))
-    assert desk.ask(hung, "+46701740606", patience=0) == TimedOut()
-    assert desk.ask(hung, "+46701740607", patience=0) == TimedOut()
-    assert desk.ask(hung, "+46701740608") == Busy()
-    assert isinstance(desk.ask(tenant_of(Zoo(), id="other")), Hit)
-    hanging.release.set()
-
-
 def test_thirty_phones_ring_once(desk: Desk) -> None:
     """Thirty identical lookups at once are one question to the CRM and thirty right answers."""
     hanging = Hanging()
@@ -211,19 +163,6 @@ def test_thirty_phones_ring_once(desk: Desk) -> None:
         hanging.release.set()
         assert {answer.result() for answer in answers} == {Hit(body=b"Ada Webb")}
     assert len(crm.asked) == 1
-
-
-def test_first_source_in_order_wins(desk: Desk) -> None:
-    """With several CRMs the contact of the first in the customer's file is shown; a miss there asks the next."""
-    bob = replace(ADA, display_name="Bob")
-    assert desk.ask(tenant_of(Zoo(), Zoo(contacts=lambda: [bob]))) == Hit(body=b"Ada Webb")
-    assert desk.ask(tenant_of(Zoo(contacts=list), Zoo(contacts=lambda: [bob]), id="b")) == Hit(body=b"Bob")
-
-
-def test_failure_outranks_a_miss(desk: Desk) -> None:
-    """A miss in one CRM proves nothing when another could not be asked."""
-    failing = Zoo(contacts=lambda: _raise(CRMAuthError("no")))
-    assert isinstance(desk.ask(tenant_of(Zoo(contacts=list), failing)), Failed)
 
 
 @pytest.mark.parametrize(("policy", "name"), [("latest", "New"), ("first", "Old"), ("all", "New")])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from middleware.crm.base import Context, CRMAdapter
@@ -15,7 +15,7 @@ from middleware.generations import Generations
 from middleware.lookup.card import Card, Result
 from middleware.lookup.service import LookupService
 from middleware.lookup.trace import Trace
-from middleware.model.activity import Note, Task
+from middleware.model.activity import Call, Note, Task
 from middleware.model.call import LookupQuery, User
 from middleware.model.contact import Contact, ContactNumber
 from middleware.model.deadline import Deadline
@@ -91,10 +91,19 @@ class Desk:
     path: Path
     now: float = 1000.0
     cards: list[Card] = field(default_factory=list)
+    own_calls: list[Call] = field(default_factory=list)
+    trace: Trace = field(default_factory=Trace)  # of the latest lookup
+    shared: Any = None
 
     def __post_init__(self) -> None:
         self.generations = Generations(self.path)
-        self.service = LookupService(dump=self._dump, generations=self.generations, clock=lambda: self.now)
+        self.service = LookupService(
+            dump=self._dump,
+            generations=self.generations,
+            own_calls=lambda _tenant, _number: self.own_calls,
+            shared=self.shared,
+            clock=lambda: self.now,
+        )
 
     def _dump(self, card: Card, deprecated_names: bool) -> bytes:
         self.cards.append(card)
@@ -115,17 +124,19 @@ class Desk:
             user=user,
             numeric_id=numeric_id,
         )
-        return self.service.lookup(tenant, query, Deadline.after(timedelta(seconds=patience)), Trace())
+        self.trace = trace = Trace()
+        return self.service.lookup(tenant, query, Deadline.after(timedelta(seconds=patience)), trace)
 
 
 class Hanging:
     """A call that returns only when the test lets it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *contacts: Contact) -> None:
+        self.contacts = contacts or (ADA,)
         self.release = threading.Event()
         self.entered = threading.Semaphore(0)
 
     def __call__(self) -> Iterator[Contact]:
         self.entered.release()
         self.release.wait(30)
-        yield ADA
+        yield from self.contacts

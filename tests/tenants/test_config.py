@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from middleware.crm.account import Accounts
 from middleware.crm.settings import Secret
 from middleware.errors import ConfigError
 from middleware.tenants.config import load_tenant, read_tenant
@@ -161,10 +162,10 @@ def test_callers_wait_for_the_first_version_and_not_for_later_ones(file: Path, m
     """Nobody is refused while a customer's file is read for the first time; a reload holds nobody up."""
     clock, reading, go = Clock(), threading.Event(), threading.Event()
 
-    def slowly(path: Path) -> tuple[Tenant, list[Path]]:
+    def slowly(path: Path, accounts: Accounts) -> tuple[Tenant, list[Path]]:
         reading.set()
         assert go.wait(30)
-        return read_tenant(path)
+        return read_tenant(path, accounts)
 
     monkeypatch.setattr("middleware.tenants.registry.read_tenant", slowly)
     tenants = Tenants(file.parent, clock=clock)

@@ -80,7 +80,7 @@ def test_one_line_per_request_names_route_and_outcome(house: House, lines: io.St
     first, second = read(lines)
     assert (first["route"], first["method"], first["status"]) == ("/<tenant_id:customer>/lookup", "GET", 200)
     assert (first["customer"], first["outcome"], first["cache"]) == ("nordlys", "hit", "miss")
-    assert second["cache"] == "hit"
+    assert second["cache"] == "fresh"
     assert first["number"] == second["number"]
     assert first["number"].endswith("…05")
     assert "701740605" not in lines.getvalue()

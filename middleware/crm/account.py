@@ -1,0 +1,124 @@
+"""One customer's account at one CRM: what protects it outlives calls and reloads of the configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock
+
+from middleware.crm.breaker import Breaker
+from middleware.crm.budget import Budget, Lane, Ledger, SharedBudget
+from middleware.errors import BudgetError, CRMError, RateLimitedError, TransientError
+from middleware.model.deadline import Clock, Deadline
+
+MIN_PAUSE, MAX_PAUSE = timedelta(seconds=1), timedelta(hours=1)
+PAUSE = timedelta(seconds=5)  # when the CRM does not say how long
+PATIENCE = 0.5  # seconds that a call waits for its turn, and never more than half of the time it has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Account:
+    """Breaker, budget and pause of one account; without a ``budget`` requests are not counted."""
+
+    budget: Budget | None = None
+    breaker: Breaker = field(default_factory=Breaker)
+    ledger: Ledger = field(default_factory=Ledger)
+    shared: SharedBudget | None = None
+    sleep: Callable[[float], None] = time.sleep
+
+    @contextmanager
+    def guard(self, lane: Lane, deadline: Deadline) -> Iterator[None]:
+        """Admit one request, or raise at once why it is not sent; what comes of it opens or closes the breaker."""
+        self._obey_pause()
+        ticket = self.breaker.enter(deadline)
+        try:
+            self._take(lane, deadline)
+        except BaseException:
+            self.breaker.abandoned(ticket)
+            raise
+        try:
+            yield
+        except RateLimitedError as error:  # the CRM is well, and has had enough
+            error.retry_after = self.pause(error.retry_after)
+            self.breaker.succeeded(ticket)
+            raise
+        except TransientError:
+            self.breaker.failed(ticket)
+            raise
+        except CRMError:
+            self.breaker.succeeded(ticket)
+            raise
+        except BaseException:  # a fault of the adapter's says nothing about the CRM
+            self.breaker.abandoned(ticket)
+            raise
+        self.breaker.succeeded(ticket)
+
+    def pause(self, wait: timedelta | None) -> timedelta:
+        """Send nothing for as long as the CRM asks, within reason; return how long that is."""
+        wait = min(max(PAUSE if wait is None else wait, MIN_PAUSE), MAX_PAUSE)
+        self.ledger.pause(wait.total_seconds())
+        return wait
+
+    def _obey_pause(self) -> None:
+        left = self.ledger.paused()
+        if left:
+            raise RateLimitedError("not asked: the CRM wants a pause", retry_after=timedelta(seconds=left))
+
+    def _take(self, lane: Lane, deadline: Deadline) -> None:
+        if self.budget is None:
+            return
+        patience = min(PATIENCE, deadline.remaining / 2)
+        while wait := self._wait_for(self.budget, lane):
+            if wait > patience:
+                message = f"not asked: our budget of {self.budget} is used up for {lane.name.lower()}"
+                raise BudgetError(message, retry_after=timedelta(seconds=wait))
+            patience -= wait
+            self.sleep(wait)
+
+    def _wait_for(self, budget: Budget, lane: Lane) -> float:
+        shared = self.shared.take(budget, lane) if self.shared else None
+        if shared is None:
+            return self.ledger.take(budget, lane)
+        if not shared:  # noted, so that the local budget is right should the shared one fail
+            self.ledger.take(budget, lane, is_granted=True)
+        return shared
+
+
+class Accounts:
+    """The accounts of this process by customer and name of the source; ``folder`` is shared by its machine."""
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        share: Callable[[str], SharedBudget] | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._share = share
+        self._clock = clock
+        self._known: dict[tuple[str, str], Account] = {}
+        self._lock = Lock()
+
+    def get(self, tenant_id: str, source: str, budget: Budget | None) -> Account:
+        """Return the account with ``budget``; its breaker and its pause are those that it had before."""
+        key = (tenant_id, source)
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = self._make(tenant_id, source)
+            return replace(self._known[key], budget=budget)
+
+    def _make(self, tenant_id: str, source: str) -> Account:
+        name = f"{tenant_id}.{hashlib.sha256(source.encode()).hexdigest()[:16]}"  # a source may be called anything
+        path = None
+        if self._folder is not None:
+            with suppress(OSError):  # a ledger that cannot be written keeps to its process
+                self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / name
+        shared = self._share(name) if self._share else None
+        return Account(breaker=Breaker(clock=self._clock), ledger=Ledger(path), shared=shared)

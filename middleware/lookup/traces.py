@@ -1,0 +1,166 @@
+"""``TraceLog``: the traces of the latest lookups, kept for people who ask why a caller was not recognised.
+
+Written by a thread of its own, in batches, into a small database that all processes of the machine share: the
+caller waits for nothing, a full disk costs traces and no answers, and under a flood of lookups the oldest
+unwritten traces are dropped.  A number is kept only masked, a name or a text not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from middleware.logs import masked
+from middleware.lookup.card import Failed, Hit, Miss, Result
+from middleware.lookup.trace import Trace
+
+MAX_WAITING = 2_000  # traces that are not written yet
+MAX_KEPT = 20_000  # traces
+KEPT_FOR = timedelta(days=7)
+BATCH_EVERY = 0.25  # seconds
+_TABLE = """
+CREATE TABLE IF NOT EXISTS trace (
+    seq INTEGER PRIMARY KEY,
+    id TEXT, customer TEXT, number TEXT, at REAL, outcome TEXT, reason TEXT, ms REAL, steps TEXT
+);
+CREATE INDEX IF NOT EXISTS trace_id ON trace (id);
+CREATE INDEX IF NOT EXISTS trace_customer ON trace (customer, number);
+"""
+log = structlog.get_logger("m8crm.lookup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptTrace:
+    """One lookup as it went: ``number`` is masked, ``ms`` the whole time, ``steps`` what :meth:`Trace.document` has."""
+
+    id: str
+    customer: str
+    number: str
+    at: datetime
+    outcome: str
+    reason: str | None
+    ms: float
+    steps: dict[str, Any]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        told = asdict(self)
+        return {**told, **told.pop("steps"), "at": self.at.isoformat()}
+
+
+class TraceLog:
+    """The traces of this machine in the database at ``path``; one per process."""
+
+    def __init__(self, path: Path, *, key: bytes, now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._key = key
+        self._now = now
+        self._waiting: deque[tuple[float, Trace, float, str, str, Result]] = deque(maxlen=MAX_WAITING)
+        self._wake = threading.Event()
+        self._writing = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_broken = False
+
+    def add(self, trace: Trace, customer: str, number: str, result: Result) -> None:
+        """Keep the trace of a lookup that has just ended; costs the caller a microsecond."""
+        self._waiting.append((self._now(), trace, trace.took, customer, number, result))
+        if self._thread is None:  # started late: threads do not survive a fork
+            self._thread = threading.Thread(target=self._write_for_ever, name="traces", daemon=True)
+            self._thread.start()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def flush(self) -> None:
+        """Write what waits; a database that refuses costs the traces and is told once."""
+        with self._writing:
+            batch = []
+            while self._waiting:
+                batch.append(self._row(*self._waiting.popleft()))
+            try:
+                with self._open() as database:
+                    database.executemany("INSERT INTO trace VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", batch)
+                    kept_from = self._now() - KEPT_FOR.total_seconds()
+                    too_old = "seq <= (SELECT max(seq) FROM trace) - ? OR at < ?"
+                    database.execute(f"DELETE FROM trace WHERE {too_old}", (MAX_KEPT, kept_from))  # noqa: S608 - a constant
+                self._is_broken = False
+            except sqlite3.Error as error:
+                if not self._is_broken:
+                    log.error("traces_not_kept", error=type(error).__name__)
+                self._is_broken = True
+
+    def list(
+        self, *, trace_id: str | None = None, customer: str | None = None, number: str | None = None, limit: int = 50
+    ) -> list[KeptTrace]:
+        """Return the latest traces that match, newest first; ``number`` is E.164."""
+        wanted = {"id": trace_id, "customer": customer, "number": masked(number, self._key) if number else None}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        where = " AND ".join(f"{name} = :{name}" for name in given) or "1"
+        self.flush()
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT id, customer, number, at, outcome, reason, ms, steps FROM trace"  # noqa: S608 - our own names
+                f" WHERE {where} ORDER BY seq DESC LIMIT :limit",
+                {**given, "limit": limit},
+            ).fetchall()
+        return [
+            KeptTrace(
+                id=row[0],
+                customer=row[1],
+                number=row[2],
+                at=datetime.fromtimestamp(row[3], UTC),
+                outcome=row[4],
+                reason=row[5],
+                ms=row[6],
+                steps=json.loads(row[7]),
+            )
+            for row in rows
+        ]
+
+    def forget(self, customer: str, number: str) -> None:
+        """Drop the traces of one number."""
+        self.flush()
+        with self._open() as database:
+            what = (customer, masked(number, self._key))
+            database.execute("DELETE FROM trace WHERE customer = ? AND number = ?", what)
+
+    def _row(self, at: float, trace: Trace, took: float, customer: str, number: str, result: Result) -> tuple[Any, ...]:
+        number = masked(number, self._key) if number else ""
+        ms = round(took * 1000, 1)
+        return trace.id, customer, number, at, outcome_of(result), reason_of(result), ms, json.dumps(trace.document())
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self._path, timeout=1.0)) as database:
+            database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + _TABLE)
+            with database:
+                yield database
+
+    def _write_for_ever(self) -> None:
+        while True:
+            self._wake.wait()
+            time.sleep(BATCH_EVERY)  # what comes meanwhile goes into the same transaction
+            self._wake.clear()
+            self.flush()
+
+
+def outcome_of(result: Result) -> str:
+    """Return the outcome as logs and people have it."""
+    if isinstance(result, Hit):
+        return "stale hit" if result.is_stale else "partial hit" if result.is_partial else "hit"
+    return {"timedout": "timed out"}.get(name := type(result).__name__.lower(), name)
+
+
+def reason_of(result: Result) -> str | None:
+    """Return why there is no contact, where that is known."""
+    return result.reason if isinstance(result, Miss | Failed) else None

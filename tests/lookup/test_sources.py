@@ -1,0 +1,149 @@
+"""Several sources of one customer: who wins, who waits, and who is left alone."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from middleware.errors import CRMAuthError, CRMUnavailableError
+from middleware.lookup.card import Busy, Failed, Hit, Miss, TimedOut
+from middleware.model.contact import Contact, ContactNumber
+from middleware.tenants.tenant import LookupConfig
+from tests.lookup.zoo import ADA, NUMBER, Desk, Hanging, Zoo, note, tenant_of
+
+BOB = replace(ADA, id="2", display_name="Bob", company="Bob & Co")
+QUICK = LookupConfig(budget=timedelta(seconds=0.5))  # its priority window is over after 0.3 s
+
+
+def _down() -> list[Contact]:
+    raise CRMUnavailableError("down")
+
+
+def test_first_source_in_order_wins(desk: Desk) -> None:
+    """With several CRMs the contact of the first in the customer's file is shown; a miss there asks the next."""
+    bob = Zoo(contacts=lambda: [BOB])
+    assert desk.ask(tenant_of(Zoo(), bob)) == Hit(body=b"Ada Webb")
+    assert desk.ask(tenant_of(Zoo(contacts=list), bob, id="b")) == Hit(body=b"Bob")
+
+
+def test_slower_first_source_wins_inside_its_window(desk: Desk) -> None:
+    """A quick second CRM does not overtake the first one as long as there is time."""
+    slow = Hanging(ADA)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(desk.ask, tenant_of(Zoo(contacts=slow), Zoo(contacts=lambda: [BOB])))
+        assert slow.entered.acquire(timeout=5)
+        assert not answer.done()
+        slow.release.set()
+        assert answer.result() == Hit(body=b"Ada Webb")
+
+
+def test_after_the_window_the_best_that_is_there_is_shown(desk: Desk) -> None:
+    """A first CRM that hangs does not cost the second one's contact; those who ask later do not wait for it anew."""
+    hanging = Hanging()
+    tenant = tenant_of(Zoo(contacts=hanging), Zoo(contacts=lambda: [BOB]), lookup=QUICK)
+    assert desk.ask(tenant, patience=0.5) == Hit(body=b"Bob")
+    assert desk.trace.left_out == ["zoo0: the contact is late"]
+    assert desk.ask(tenant, patience=60) == Hit(body=b"Bob")  # its own window would last for a minute
+    hanging.release.set()
+
+
+def test_late_first_source_is_what_is_kept(desk: Desk) -> None:
+    """What the first CRM brings too late is the next caller's answer."""
+    hanging = Hanging(ADA)
+    tenant = tenant_of(Zoo(contacts=hanging), Zoo(contacts=lambda: [BOB]), lookup=QUICK)
+    assert desk.ask(tenant, patience=0.5) == Hit(body=b"Bob")
+    hanging.release.set()
+    while desk.service._inquiries:  # lands in the background
+        desk.ask(tenant)
+    assert desk.ask(tenant) == Hit(body=b"Ada Webb")
+
+
+def test_contact_beats_a_failure_and_is_asked_for_again_soon(desk: Desk) -> None:
+    """When the first CRM is down the second one's contact is shown, and not kept as if it were the whole truth."""
+    first = Zoo(contacts=_down)
+    tenant = tenant_of(first, Zoo(contacts=lambda: [BOB]))
+    assert desk.ask(tenant) == Hit(body=b"Bob", is_partial=True)
+    assert desk.trace.left_out == ["zoo0: CRMUnavailableError"]
+    first.contacts, desk.now = lambda: [ADA], desk.now + 61
+    assert desk.ask(tenant) == Hit(body=b"Ada Webb")
+
+
+def test_failure_outranks_a_miss(desk: Desk) -> None:
+    """A miss in one CRM proves nothing when another could not be asked."""
+
+    def refuse() -> list[Contact]:
+        raise CRMAuthError("no")
+
+    assert isinstance(desk.ask(tenant_of(Zoo(contacts=list), Zoo(contacts=refuse))), Failed)
+    assert isinstance(desk.ask(tenant_of(Zoo(contacts=list), Zoo(contacts=list), id="b")), Miss)
+
+
+def test_hung_source_does_not_starve_a_healthy_one(desk: Desk) -> None:
+    """Each source has slots of its own: when those of one are all taken the other still answers every caller."""
+    hanging = Hanging()
+    healthy = Zoo(contacts=lambda: [replace(BOB, numbers=(ContactNumber(number=f"+4670174060{i}"),)) for i in range(9)])
+    lookup = replace(QUICK, budget=timedelta(seconds=0.02), slots=2)
+    tenant = tenant_of(Zoo(contacts=hanging), healthy, lookup=lookup)
+    for last in range(9):
+        assert isinstance(desk.ask(tenant, f"+4670174060{last}", patience=5), Hit)
+    assert desk.trace.left_out == ["zoo0: all slots are taken"]
+    hanging.release.set()
+
+
+def test_late_searches_are_bounded(desk: Desk) -> None:
+    """As many searches as there are slots go on in the background; then the slots fill, and callers are told."""
+    hanging = Hanging()
+    crm = Zoo(contacts=hanging)
+    tenant = tenant_of(crm, lookup=LookupConfig(slots=2))
+    results = [desk.ask(tenant, f"+467017406{i:02}", patience=0.05) for i in range(6)]
+    assert results == [TimedOut()] * 4 + [Busy()] * 2
+    assert isinstance(desk.ask(tenant_of(Zoo(), id="other")), Hit)  # another customer does not notice
+    hanging.release.set()
+
+
+@pytest.mark.parametrize("first", [[], [ADA]])
+def test_merged_card_has_what_all_sources_know(desk: Desk, first: list[Contact]) -> None:
+    """With ``merge`` the first one's facts come first, the other's fill the gaps, activities are joined."""
+    one = Zoo(contacts=lambda: first, notes=lambda: [note(day, "one") for day in range(1, 9)])
+    two = Zoo(contacts=lambda: [BOB], notes=lambda: [note(day, "two") for day in range(1, 9)])
+    assert isinstance(desk.ask(tenant_of(one, two, lookup=LookupConfig(merge=True))), Hit)
+    card = desk.cards[-1]
+    assert (card.contact.display_name, card.contact.company) == ("Ada Webb" if first else "Bob", "Bob & Co")
+    assert len(card.contact.numbers) == 1
+    assert len(card.activities) == (10 if first else 8)  # ten of a type, of all sources together
+
+
+def test_merged_card_does_not_wait_for_a_hung_source(desk: Desk) -> None:
+    """After the window the card is made of what is there."""
+    hanging = Hanging()
+    lookup = replace(QUICK, merge=True)
+    tenant = tenant_of(Zoo(contacts=lambda: [BOB]), Zoo(contacts=hanging), lookup=lookup)
+    assert desk.ask(tenant, patience=0.5) == Hit(body=b"Bob")
+    hanging.release.set()
+
+
+def test_forms_of_a_number_are_tried_until_one_is_found(desk: Desk) -> None:
+    """The adapter's forms are searched for in its order, and none after the first contact that has the number."""
+
+    class Picky(Zoo):
+        number_forms = ("e164", "double_zero", "national_digits", "suffix")
+
+    asked: list[str] = []
+    crm = Picky()
+
+    def find(number: object, ctx: object) -> list[Contact]:
+        asked.append(ctx.written)  # type: ignore[attr-defined]
+        stranger = replace(ADA, numbers=(ContactNumber(number="0701740600"),))
+        return [ADA] if len(asked) == 3 else [stranger]
+
+    crm.find_contacts = find  # type: ignore[method-assign]
+    assert isinstance(desk.ask(tenant_of(crm)), Hit)
+    assert asked == [NUMBER, "0046701740605", "0701740605"]
+    assert [span.note for span in desk.trace.spans] == [
+        "e164: 0 of 1 found have the number",
+        "double_zero: 0 of 1 found have the number",
+        "national_digits: 1 of 1 found have the number",
+    ]
