@@ -166,11 +166,11 @@ USUAL = {
 UNUSUAL = {
     "method": st.sampled_from(["HEAD", "POST", "OPTIONS", "get", "GET ", "", "PUT", "CONNECT", "\r\nGET", "GET /x"]),
     "path": st.sampled_from(
-        "/miss-204/lookup?fromNumber= /miss-empty/lookup?fromNumber= /nobody/lookup?fromNumber= /nordlys/lookup /-/live? "
-        "/NORDLYS/lookup?fromNumber= //nordlys/lookup?fromNumber= /nordlys/lookup/?fromNumber= * / /nordlys/lookup? "
+        "/miss-204/lookup?fromNumber= /miss-empty/lookup?fromNumber= /nobody/lookup?fromNumber= /nordlys/lookup "
+        "/-/live? /NORDLYS/lookup?fromNumber= //nordlys/lookup?fromNumber= /nordlys/lookup/?fromNumber= * / "
         "/nordlys%2Flookup?fromNumber= /nordlys/lookup?fromNumber[]= http://m8crm/nordlys/lookup?fromNumber= nordlys "
         "/./nordlys/lookup?fromNumber= /nordl%79s/lookup?fromNumber= /nordlys/lookup;x?fromNumber= /nordlys/calllog?x= "
-        "/nordlys/lookup?a=b&fromNumber=".split()
+        "/nordlys/lookup? /nordlys/lookup?a=b&fromNumber=".split()
     ),
     "number": st.sampled_from([f"+{KNOWN}", f"%2B{UNKNOWN}", "anonymous", "", "%", "%zz", "%C3%A5", "å"]) | TEXT,
     "more": st.sampled_from(
