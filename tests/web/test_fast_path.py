@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from middleware.app import create_app
 from middleware.demo.data import build_demo
 from middleware.settings import load_settings
-from middleware.web.fast import FastPath, Finished
+from middleware.web.fast import FastPath
 from middleware.web.head import PlainGet
 from middleware.web.inline import InlineWorker
 from tests.conftest import NOW
@@ -34,9 +34,9 @@ class Counting:
         self.answers = 0
         self._fast = fast
 
-    def answer(self, request: PlainGet) -> Finished | None:
+    def answer(self, request: PlainGet, server: str) -> bytes | None:
         """Return the fast path's answer."""
-        found = self._fast.answer(request)
+        found = self._fast.answer(request, server)
         self.answers += found is not None
         return found
 
