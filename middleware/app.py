@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flask import Flask, Response, g
 
 from middleware import __version__
 from middleware.crm.account import Accounts
+from middleware.delivery.history import logged_calls
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError, place_of
 from middleware.generations import Generations
@@ -19,6 +21,7 @@ from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
 from middleware.lookup.service import LookupService
+from middleware.lookup.traces import TraceLog
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.tenants.registry import Tenants
 from middleware.web import docs, events, health, lookup
@@ -40,6 +43,13 @@ class Parts:
     inbox: Inbox
     lookups: LookupService
     generations: Generations
+    traces: TraceLog
+
+    def close(self) -> None:
+        """Close what is open on disk."""
+        self.traces.flush()
+        self.inbox.close()
+        self.generations.close()
 
 
 def build_parts(settings: Settings) -> Parts:
@@ -47,13 +57,19 @@ def build_parts(settings: Settings) -> Parts:
     assert_own_packages()
     key = load_key(settings.data)
     generations = Generations(settings.data / "generations")
+    inbox = Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC))
+    traces = TraceLog(settings.data / "traces.db", key=key)
+    lookups = LookupService(
+        dump=dump_card, generations=generations, own_calls=partial(logged_calls, inbox), keep_trace=traces.add
+    )
     return Parts(
         settings=settings,
         key=key,
         tenants=Tenants(settings.customers, accounts=Accounts(settings.data / "accounts")),
-        inbox=Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC)),
-        lookups=LookupService(dump=dump_card, generations=generations),
+        inbox=inbox,
+        lookups=lookups,
         generations=generations,
+        traces=traces,
     )
 
 
