@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flask import Flask, Response, g
 
 from middleware import __version__
 from middleware.crm.account import Accounts
+from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError, place_of
 from middleware.generations import Generations
@@ -20,6 +22,7 @@ from middleware.installation_key import load_key
 from middleware.logs import configure_logs
 from middleware.lookup.service import LookupService
 from middleware.settings import ROOT, Settings, load_settings
+from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
 from middleware.web import docs, events, health, lookup
 from middleware.web.auth import TenantIdConverter
@@ -47,10 +50,12 @@ def build_parts(settings: Settings) -> Parts:
     assert_own_packages()
     key = load_key(settings.data)
     generations = Generations(settings.data / "generations")
+    store = SharedStore(settings.redis_url) if settings.redis_url else None
+    accounts = Accounts(settings.data / "accounts", share=partial(RedisBudget, store) if store else None)
     return Parts(
         settings=settings,
         key=key,
-        tenants=Tenants(settings.customers, accounts=Accounts(settings.data / "accounts")),
+        tenants=Tenants(settings.customers, accounts=accounts),
         inbox=Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC)),
         lookups=LookupService(dump=dump_card, generations=generations),
         generations=generations,
