@@ -14,6 +14,7 @@ from flask import Flask, Response, g
 from middleware import __version__
 from middleware.crm.account import Accounts
 from middleware.crm.redis_budget import RedisBudget
+from middleware.delivery.history import logged_calls
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError, place_of
 from middleware.generations import Generations
@@ -21,6 +22,7 @@ from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
 from middleware.lookup.service import LookupService
+from middleware.lookup.traces import TraceLog
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
@@ -43,6 +45,13 @@ class Parts:
     inbox: Inbox
     lookups: LookupService
     generations: Generations
+    traces: TraceLog
+
+    def close(self) -> None:
+        """Close what is open on disk."""
+        self.traces.flush()
+        self.inbox.close()
+        self.generations.close()
 
 
 def build_parts(settings: Settings) -> Parts:
@@ -50,15 +59,21 @@ def build_parts(settings: Settings) -> Parts:
     assert_own_packages()
     key = load_key(settings.data)
     generations = Generations(settings.data / "generations")
+    inbox = Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC))
+    traces = TraceLog(settings.data / "traces.db", key=key)
+    lookups = LookupService(
+        dump=dump_card, generations=generations, own_calls=partial(logged_calls, inbox), keep_trace=traces.add
+    )
     store = SharedStore(settings.redis_url) if settings.redis_url else None
     accounts = Accounts(settings.data / "accounts", share=partial(RedisBudget, store) if store else None)
     return Parts(
         settings=settings,
         key=key,
         tenants=Tenants(settings.customers, accounts=accounts),
-        inbox=Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC)),
-        lookups=LookupService(dump=dump_card, generations=generations),
+        inbox=inbox,
+        lookups=lookups,
         generations=generations,
+        traces=traces,
     )
 
 

@@ -101,8 +101,7 @@ def house(demo_folder: Path, tmp_path: Path) -> Iterator[House]:
     app = create_app(load_settings(folder))
     house = House(folder, app, customers)
     yield house
-    house.parts.inbox.close()
-    house.parts.generations.close()
+    house.parts.close()
 
 
 def call_log(**changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Commands about calls: ``lookup``, ``trigger``, ``events``."""
+"""Commands about calls: ``trigger``, ``events``."""
 
 from __future__ import annotations
 
@@ -16,89 +16,9 @@ from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
     from middleware.inbox.store import StoredEvent
-    from middleware.lookup.trace import Trace
     from middleware.settings import Settings
 
 STATES = click.Choice(["queued", "waiting", "delivered", "parked", "dead", "ignored", "quarantined"])
-EXIT = {"hit": 0, "miss": 1}  # anything else is 2
-
-
-@click.command()
-@click.argument("customer")
-@click.argument("number")
-@click.option("--to", "to_number", help="The called number.")
-@click.option("--id", "numeric_id", help="What the caller typed on the way in.")
-@json_option
-@click.pass_context
-def lookup(
-    ctx: click.Context, customer: str, number: str, to_number: str | None, numeric_id: str | None, as_json: bool
-) -> None:
-    """Look a number up as M8Com would, past every cache, and show where the time went."""
-    from middleware.lookup.card import Failed, Hit, Miss
-    from middleware.lookup.trace import Trace
-    from middleware.model.call import LookupQuery
-    from middleware.model.deadline import Deadline
-    from middleware.model.phone import parse_number
-
-    parts = parts_of(ctx)
-    tenant = parts.tenants.get(customer)
-    if tenant is None:
-        why = parts.tenants.problem(customer)
-        raise why or ConfigError(customer, ["is no customer; m8crm tenant list shows them"])
-    query = LookupQuery(
-        number=parse_number(number, tenant.region),
-        to_number=parse_number(to_number, tenant.region) if to_number else None,
-        numeric_id=numeric_id,
-    )
-    trace = Trace()
-    result = parts.lookups.lookup(tenant, query, Deadline.after(tenant.lookup.budget), trace)
-    outcome = type(result).__name__.lower()
-    card = json.loads(result.body) if isinstance(result, Hit) else None
-    reason = result.reason if isinstance(result, Miss | Failed) else None
-    if as_json:
-        spans = [asdict(span) for span in trace.spans]
-        print_json({"outcome": outcome, "reason": reason, "card": card, "trace": spans})
-    else:
-        if card:
-            _print_card(card)
-        else:
-            click.secho(f"{outcome}: {reason or 'the CRM was too slow or too busy'}", fg="yellow")
-        _print_trace(trace)
-    sys.exit(EXIT.get(outcome, 2))
-
-
-def _print_card(card: dict[str, Any]) -> None:
-    from datetime import datetime
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    company = card.get("companyInfo", {})
-    about = ", ".join(filter(None, (company.get("title"), company.get("name"))))
-    console.print(Text(card["displayName"], style="bold"), Text(about))
-    for label, key in (("Numbers", "phoneNumbers"), ("E-mail", "emails")):
-        if card.get(key):
-            console.print(Text(f"{label}: {', '.join(item['id'] for item in card[key])}"))
-    for field in card.get("fields", ()):
-        console.print(Text(f"{field['title']}: {field['comment']}"))
-    if card.get("moreInfoUrl"):
-        console.print(Text(card["moreInfoUrl"]))
-    table = Table("when", "what", "header", "body", box=None)
-    for activity in card.get("activities", ()):
-        when = datetime.fromtimestamp(activity["timestamp"] / 1000).astimezone()
-        header = activity.get("customHeader") or activity.get("header") or ""
-        first = next(iter(activity["body"].splitlines()), "")[:60]
-        table.add_row(f"{when:%Y-%m-%d %H:%M}", activity["type"], Text(header), Text(first))
-    console.print(table)
-
-
-def _print_trace(trace: Trace) -> None:
-    click.echo("Where the time went (ms):")
-    for span in trace.spans:
-        click.echo(f"  {span.begin * 1000:7.1f}  +{span.took * 1000:7.1f}  {span.name} {span.note}")
-    click.echo(f"  {(trace.clock() - trace.began) * 1000:7.1f}           total")
 
 
 @click.command()
@@ -302,4 +222,4 @@ def _plain(event: StoredEvent) -> dict[str, Any]:
     return {"id": told.pop("id"), "customer": told.pop("tenant_id"), **told}
 
 
-COMMANDS = (lookup, trigger, events)
+COMMANDS = (trigger, events)

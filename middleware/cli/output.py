@@ -43,5 +43,5 @@ def parts_of(ctx: click.Context) -> Parts:
     from middleware.app import build_parts
 
     parts = build_parts(settings_of(ctx))
-    ctx.call_on_close(parts.inbox.close)
+    ctx.call_on_close(parts.close)
     return parts

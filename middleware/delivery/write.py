@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 
 from middleware.crm.base import Context
 from middleware.crm.budget import Lane
 from middleware.crm.context import build_context
 from middleware.delivery.outcome import Delivered, Ignored, Outcome, Parked
-from middleware.lookup.verify import by_latest, verified_contacts
+from middleware.lookup.verify import by_latest, find_verified, written_forms
 from middleware.model.call import CallRecord, LoggedCall
 from middleware.model.contact import Contact
 from middleware.model.deadline import Deadline
 from middleware.tenants.tenant import Source, Tenant
-
-MAX_CONTACTS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +59,8 @@ def _find_contact(job: Job, ctx: Context) -> Contact | None:
     adapter, number = job.source.adapter, job.call.contact_number
     if number.opaque_id:
         return adapter.find_contact_by_id(number.opaque_id, ctx) if adapter.can("find_contact_by_id") else None
-    found = islice(adapter.find_contacts(number, ctx), MAX_CONTACTS)
-    contacts = verified_contacts(found, number, job.tenant.region)
-    return by_latest(contacts)[0] if contacts else None
+    for form in written_forms(adapter, number):
+        contacts, _ = find_verified(adapter, number, form, ctx)
+        if contacts:
+            return by_latest(contacts)[0]
+    return None

@@ -9,21 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from typing import Any
 
 import structlog
 
-from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
+from middleware.crm.base import ACTIVITY_METHODS, Context
 from middleware.crm.context import build_context
 from middleware.crm.threads import DaemonPool
 from middleware.errors import CRMError, RateLimitedError, place_of
 from middleware.lookup.assemble import choose
 from middleware.lookup.card import Card, Failed, Found, Miss, Result
 from middleware.lookup.trace import Trace
-from middleware.lookup.verify import verified_contacts
+from middleware.lookup.verify import MAX_ITEMS, find_verified, written_forms
 from middleware.model.activity import Call
 from middleware.model.contact import Contact, Link
 from middleware.model.deadline import Clock, Deadline
@@ -31,7 +31,6 @@ from middleware.model.phone import PhoneNumber
 from middleware.tenants.tenant import Source, Tenant
 
 HARD_DEADLINE = timedelta(seconds=10)
-MAX_ITEMS = 200  # of what an adapter yields; a CRM that pages for ever ends here
 
 log = structlog.get_logger("m8crm.lookup")
 Dump = Callable[[Card, bool], bytes]
@@ -121,11 +120,10 @@ class Search:
                 span.note = "found" if contact else "not found"
             if contact is not None or not self.number.is_diallable:
                 return contact
-        for form, written in written_forms(adapter, self.number):
+        for form in written_forms(adapter, self.number):
             with self.trace.span("contact", self.source.name, queued) as span:
-                found = list(islice(adapter.find_contacts(self.number, replace(ctx, written=written)), MAX_ITEMS))
-                contacts = verified_contacts(found, self.number, self.tenant.region)
-                span.note = f"{form}: {len(contacts)} of {len(found)} found have the number"
+                contacts, count = find_verified(adapter, self.number, form, ctx)
+                span.note = f"{form}: {len(contacts)} of {count} found have the number"
             if contacts:
                 return choose(contacts, self.tenant.lookup.several)
         return None
@@ -150,12 +148,6 @@ class Search:
     def _links(self, contact: Contact) -> Iterable[Link]:
         adapter = self.source.adapter
         return adapter.create_links(contact) if adapter.can("create_links") else ()
-
-
-def written_forms(adapter: CRMAdapter[Any], number: PhoneNumber) -> list[tuple[str, str]]:
-    """Return the ways to write the number, by name, in the adapter's order, each way once."""
-    forms = {getattr(number, form) or "": form for form in reversed(adapter.number_forms)}
-    return [(form, written) for written, form in reversed(forms.items()) if written]
 
 
 def failure(error: BaseException, tenant: Tenant, source: str, step: str) -> Failed:

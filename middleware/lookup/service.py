@@ -15,11 +15,12 @@ An error, a full slot and a time-out are results of their own and are never kept
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from middleware.crm.threads import DaemonPool
 from middleware.generations import Generations
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from middleware.lookup.shared import SharedAnswers
 
 
+R = TypeVar("R", bound=Result)
+KeepTrace = Callable[[Trace, str, str, Result], None]  # with the customer's id and the contact's number
+
+
 class LookupService:
     """Answers lookups; one per process, shared by its threads."""
 
@@ -48,33 +53,37 @@ class LookupService:
         generations: Generations,
         own_calls: OwnCalls = lambda _tenant, _number: (),
         shared: SharedAnswers | None = None,
+        keep_trace: KeepTrace = lambda _trace, _customer, _number, _result: None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._generations = generations
         self._cache = AnswerCache(clock=clock)
         self._shared = shared
+        self._keep_trace = keep_trace
         self._tools = Tools(dump=dump, own_calls=own_calls, pool=DaemonPool("lookup"), clock=clock)
         self._bulkheads = Bulkheads()
         self._inquiries: dict[tuple[object, ...], Inquiry] = {}
         self._lock = Lock()
 
     def lookup(self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace) -> Result:
-        """Return what is known of the caller before ``deadline``."""
+        """Return what is known of the caller before ``deadline``; ``trace`` is filled and kept."""
         question = self._question(tenant, query)
-        if isinstance(question, Miss):
-            return question
+        result = question if isinstance(question, Miss) else self._answer(question, deadline, trace)
+        trace.left = deadline.remaining
+        return self._ended(tenant, query, trace, result)
+
+    def _answer(self, question: Question, deadline: Deadline, trace: Trace) -> Result:
         known = self._cache.get(question.key, question.generation)
         trace.cache = known[1].value if known else "miss"
         if known and known[1] is Age.FRESH:
             return known[0]
         if deadline.is_over:  # the caller has hung up while the request waited
-            return TimedOut()
+            return self._stale(question, known, trace) or TimedOut()
         inquiry = self._inquiry(question, trace)
         if known and known[1] is Age.REVALIDATE:
             inquiry.let_go()
             return known[0]
         result = inquiry.wait(deadline, trace)
-        trace.left = deadline.remaining
         if isinstance(result, Hit | Miss):
             return result
         return self._stale(question, known, trace) or result
@@ -83,18 +92,21 @@ class LookupService:
         """Return the answer that needs neither a CRM nor any waiting, the same that :meth:`lookup` gives."""
         question = self._question(tenant, query)
         if isinstance(question, Miss):
-            return question
+            return self._ended(tenant, query, trace, question)
         known = self._cache.get(question.key, question.generation)
         if known is None or known[1] is not Age.FRESH:
             return None
         trace.cache = known[1].value
-        return known[0]
+        return self._ended(tenant, query, trace, known[0])
 
-    def forget(self, tenant_id: str, number: str | None = None) -> None:
-        """Drop every kept answer for the number, or all of the customer's, everywhere."""
+    def forget(self, tenant_id: str, number: str | None = None) -> bool:
+        """Drop every kept answer for the number, or all of the customer's; tell whether Redis has done so, too."""
         self._generations.forget(tenant_id, number)
-        if self._shared:
-            self._shared.forget(tenant_id, number)
+        return self._shared.forget(tenant_id, number) if self._shared else True
+
+    def _ended(self, tenant: Tenant, query: LookupQuery, trace: Trace, result: R) -> R:
+        self._keep_trace(trace, tenant.id, str(query_number(tenant, query) or query.number), result)
+        return result
 
     def _question(self, tenant: Tenant, query: LookupQuery) -> Question | Miss:
         number = query_number(tenant, query)

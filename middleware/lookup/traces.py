@@ -7,6 +7,7 @@ unwritten traces are dropped.  A number is kept only masked, a name or a text no
 
 from __future__ import annotations
 
+import atexit
 import json
 import sqlite3
 import threading
@@ -21,11 +22,14 @@ from typing import Any
 
 import structlog
 
+from middleware.errors import StorageError
 from middleware.logs import masked
+from middleware.lookup.cache import Age
 from middleware.lookup.card import Failed, Hit, Miss, Result
 from middleware.lookup.trace import Trace
 
 MAX_WAITING = 2_000  # traces that are not written yet
+MAX_HITS = 200  # of which come from the cache alone: under a flood these are the first to go
 MAX_KEPT = 20_000  # traces
 KEPT_FOR = timedelta(days=7)
 BATCH_EVERY = 0.25  # seconds
@@ -36,6 +40,7 @@ CREATE TABLE IF NOT EXISTS trace (
 );
 CREATE INDEX IF NOT EXISTS trace_id ON trace (id);
 CREATE INDEX IF NOT EXISTS trace_customer ON trace (customer, number);
+CREATE INDEX IF NOT EXISTS trace_at ON trace (at);
 """
 log = structlog.get_logger("m8crm.lookup")
 
@@ -54,9 +59,10 @@ class KeptTrace:
     steps: dict[str, Any]
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return what people and the console are shown."""
         told = asdict(self)
-        return {**told, **told.pop("steps"), "at": self.at.isoformat()}
+        steps: dict[str, Any] = told.pop("steps")
+        return told | steps
 
 
 class TraceLog:
@@ -74,10 +80,13 @@ class TraceLog:
 
     def add(self, trace: Trace, customer: str, number: str, result: Result) -> None:
         """Keep the trace of a lookup that has just ended; costs the caller a microsecond."""
+        if len(self._waiting) >= MAX_HITS and trace.cache == Age.FRESH.value:
+            return
         self._waiting.append((self._now(), trace, trace.took, customer, number, result))
         if self._thread is None:  # started late: threads do not survive a fork
             self._thread = threading.Thread(target=self._write_for_ever, name="traces", daemon=True)
             self._thread.start()
+            atexit.register(self.flush)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -87,6 +96,8 @@ class TraceLog:
             batch = []
             while self._waiting:
                 batch.append(self._row(*self._waiting.popleft()))
+            if not batch:
+                return
             try:
                 with self._open() as database:
                     database.executemany("INSERT INTO trace VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", batch)
@@ -107,32 +118,14 @@ class TraceLog:
         given = {name: value for name, value in wanted.items() if value is not None}
         where = " AND ".join(f"{name} = :{name}" for name in given) or "1"
         self.flush()
-        with self._open() as database:
-            rows = database.execute(
-                "SELECT id, customer, number, at, outcome, reason, ms, steps FROM trace"  # noqa: S608 - our own names
-                f" WHERE {where} ORDER BY seq DESC LIMIT :limit",
-                {**given, "limit": limit},
-            ).fetchall()
-        return [
-            KeptTrace(
-                id=row[0],
-                customer=row[1],
-                number=row[2],
-                at=datetime.fromtimestamp(row[3], UTC),
-                outcome=row[4],
-                reason=row[5],
-                ms=row[6],
-                steps=json.loads(row[7]),
-            )
-            for row in rows
-        ]
-
-    def forget(self, customer: str, number: str) -> None:
-        """Drop the traces of one number."""
-        self.flush()
-        with self._open() as database:
-            what = (customer, masked(number, self._key))
-            database.execute("DELETE FROM trace WHERE customer = ? AND number = ?", what)
+        columns = "id, customer, number, at, outcome, reason, ms, steps"
+        query = f"SELECT {columns} FROM trace WHERE {where} ORDER BY seq DESC LIMIT :limit"  # noqa: S608 - our own names
+        try:
+            with self._open() as database:
+                rows = database.execute(query, {**given, "limit": limit}).fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path} cannot be read ({error})") from None
+        return [_kept(dict(zip(columns.split(", "), row, strict=True))) for row in rows]
 
     def _row(self, at: float, trace: Trace, took: float, customer: str, number: str, result: Result) -> tuple[Any, ...]:
         number = masked(number, self._key) if number else ""
@@ -152,6 +145,11 @@ class TraceLog:
             time.sleep(BATCH_EVERY)  # what comes meanwhile goes into the same transaction
             self._wake.clear()
             self.flush()
+
+
+def _kept(row: dict[str, Any]) -> KeptTrace:
+    row |= {"at": datetime.fromtimestamp(row["at"], UTC), "steps": json.loads(row["steps"])}
+    return KeptTrace(**row)
 
 
 def outcome_of(result: Result) -> str:

@@ -1,11 +1,31 @@
-"""A contact counts only when one of its numbers is the number that was asked for."""
+"""Asks a CRM who has a number; a contact counts only when one of its numbers is the number that was asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+from typing import Any
 
+from middleware.crm.base import Context, CRMAdapter
 from middleware.model.contact import Contact
-from middleware.model.phone import PhoneNumber, iter_stored_numbers
+from middleware.model.phone import NumberForm, PhoneNumber, iter_stored_numbers
+
+MAX_ITEMS = 200  # of what an adapter yields; a CRM that pages for ever ends here
+
+
+def written_forms(adapter: CRMAdapter[Any], number: PhoneNumber) -> list[NumberForm]:
+    """Return the forms to write the number in, in the adapter's order, each spelling once."""
+    spelt = {getattr(number, form) or "": form for form in reversed(adapter.number_forms)}
+    return [form for spelling, form in reversed(spelt.items()) if spelling]
+
+
+def find_verified(
+    adapter: CRMAdapter[Any], number: PhoneNumber, form: NumberForm, ctx: Context
+) -> tuple[list[Contact], int]:
+    """Ask for the number as ``form`` writes it; return who really has it, and how many the CRM brought."""
+    found = list(islice(adapter.find_contacts(number, replace(ctx, written=getattr(number, form))), MAX_ITEMS))
+    return verified_contacts(found, number, ctx.region), len(found)
 
 
 def verified_contacts(contacts: Iterable[Contact], number: PhoneNumber, region: str) -> list[Contact]:

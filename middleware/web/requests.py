@@ -18,7 +18,7 @@ def watch_requests(app: Flask, key: bytes) -> None:
     @app.before_request
     def begin() -> None:
         g.request_id = request_id(request.headers.get("X-Request-Id", ""))
-        g.trace = Trace()
+        g.trace = Trace(id=g.request_id)
 
     @app.after_request
     def end(response: Response) -> Response:

@@ -1,4 +1,4 @@
-"""``lookup``, ``trigger`` and ``events``, without a server."""
+"""``trigger`` and ``events``, without a server."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def parts(demo_folder: Path) -> Iterator[Parts]:
     """Put a process together that shares the command line's folder."""
     parts = build_parts(load_settings(demo_folder))
     yield parts
-    parts.inbox.close()
-    parts.generations.close()
+    parts.close()
 
 
 def _accept(parts: Parts, key: str = "k", **changes: Any) -> str:
@@ -34,54 +33,6 @@ def _accept(parts: Parts, key: str = "k", **changes: Any) -> str:
     call |= {"callType": "Outbound", "body": "Call type: Outbound\nWants \x1b[31ma red one.", **changes}
     raw = json.dumps(call).encode()
     return parts.inbox.accept("nordlys", "calllog", key=key, raw=raw, content_type="application/json").id
-
-
-def test_a_hit_is_shown(run: Run, demo_folder: Path) -> None:
-    """A lookup shows the card that M8Com would get, and ends with status 0."""
-    result = run("lookup", "nordlys", KNOWN)
-    assert result.exit_code == 0, result.output
-    for text in ("Maria Andersson", "Fjällbris Konsult AB", "070-174 06 05", "Avtal", "contact"):
-        assert text in result.output, demo_folder
-
-
-def test_a_hit_for_scripts(run: Run, demo_folder: Path) -> None:
-    """A lookup with --json has the outcome, the card and where the time went."""
-    result = told(run("lookup", "nordlys", "070-174 06 05", "--json"))
-    assert result["outcome"] == "hit", demo_folder
-    assert result["card"]["displayName"] == "Maria Andersson"
-    assert {span["name"] for span in result["trace"]} >= {"contact", "notes", "deals"}
-
-
-def test_a_miss_is_a_sentence(run: Run, demo_folder: Path) -> None:
-    """A miss says why in a sentence and ends with status 1."""
-    for number, words in ((UNKNOWN, "miss: Nobody"), ("anonymous", "miss: The number is anonymous")):
-        result = run("lookup", "nordlys", number)
-        assert result.exit_code == 1, demo_folder
-        assert words in result.output
-
-
-def test_a_failure_is_no_miss(run: Run, demo_folder: Path) -> None:
-    """A CRM that fails ends with status 2, and is not called a miss."""
-    (demo_folder / "crm" / "nordlys.db").write_bytes(b"no database at all" * 100)
-    result = run("lookup", "nordlys", KNOWN, "--json")
-    assert result.exit_code == 2
-    assert told(result)["outcome"] == "failed"
-    assert told(result)["card"] is None
-
-
-def test_an_id_is_looked_up(run: Run, demo_folder: Path) -> None:
-    """What a caller typed on the way in is handed to the CRM."""
-    assert run("lookup", "nordlys", "anonymous", "--id", "nobody-has-this").exit_code == 1, demo_folder
-    assert run("lookup", "nordlys", "anonymous", "--id", "konf-4").exit_code == 0
-
-
-def test_an_unknown_customer_is_named(run: Run, demo_folder: Path) -> None:
-    """A customer that is not there, or whose file is broken, ends with status 2 and what to do."""
-    assert "tenant list" in run("lookup", "nobody", KNOWN).stderr
-    (demo_folder / "customers" / "nordlys.toml").write_text("name =", encoding="utf-8")
-    result = run("lookup", "nordlys", KNOWN)
-    assert result.exit_code == 2
-    assert "nordlys.toml: is not TOML" in result.stderr
 
 
 def test_a_delivered_event_tells_its_story(run: Run, parts: Parts) -> None:

@@ -67,7 +67,7 @@ def test_every_command_works_as_written(shell: tuple[Path, int, dict[str, str]])
         )
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         shown += done.stdout
-    for promised in ("Maria Andersson", '"displayName"', "Where the time went", "accepted", "/acme-ab/lookup", "runs"):
+    for promised in ("Maria Andersson", '"displayName"', "have the number", "accepted", "/acme-ab/lookup", "runs"):
         assert promised in shown
 
 

@@ -1,0 +1,121 @@
+"""``lookup``, ``trace`` and ``cache``, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from middleware.app import build_parts
+from middleware.lookup.trace import Trace
+from middleware.model.call import LookupQuery
+from middleware.model.deadline import Deadline
+from middleware.model.phone import parse_number
+from middleware.settings import load_settings
+from tests.cli.conftest import Run, told
+
+KNOWN, UNKNOWN = "+46701740605", "+46701740699"
+
+
+def test_a_hit_is_shown(run: Run, demo_folder: Path) -> None:
+    """A lookup shows the card that M8Com would get, and ends with status 0."""
+    result = run("lookup", "nordlys", KNOWN)
+    assert result.exit_code == 0, result.output
+    for text in ("Maria Andersson", "Fjällbris Konsult AB", "070-174 06 05", "Avtal", "m8crm trace"):
+        assert text in result.output, demo_folder
+
+
+def test_a_hit_for_scripts(run: Run, demo_folder: Path) -> None:
+    """A lookup with --json has the outcome, the card and where the time went."""
+    result = told(run("lookup", "nordlys", "070-174 06 05", "--json"))
+    assert result["outcome"] == "hit", demo_folder
+    assert result["card"]["displayName"] == "Maria Andersson"
+    assert {span["name"] for span in result["trace"]["steps"]} >= {"contact", "notes", "deals"}
+
+
+def test_a_miss_is_a_sentence(run: Run, demo_folder: Path) -> None:
+    """A miss says why in a sentence and ends with status 1."""
+    for number, words in ((UNKNOWN, "Nobody"), ("anonymous", "The number is anonymous")):
+        result = run("lookup", "nordlys", number)
+        assert result.exit_code == 1, demo_folder
+        assert words in result.output
+
+
+def test_a_failure_is_no_miss(run: Run, demo_folder: Path) -> None:
+    """A CRM that fails ends with status 2, and is not called a miss."""
+    (demo_folder / "crm" / "nordlys.db").write_bytes(b"no database at all" * 100)
+    result = run("lookup", "nordlys", KNOWN, "--json")
+    assert result.exit_code == 2
+    assert told(result)["outcome"] == "failed"
+    assert told(result)["card"] is None
+
+
+def test_an_id_is_looked_up(run: Run, demo_folder: Path) -> None:
+    """What a caller typed on the way in is handed to the CRM."""
+    assert run("lookup", "nordlys", "anonymous", "--id", "nobody-has-this").exit_code == 1, demo_folder
+    assert run("lookup", "nordlys", "anonymous", "--id", "konf-4").exit_code == 0
+
+
+def test_an_unknown_customer_is_named(run: Run, demo_folder: Path) -> None:
+    """A customer that is not there, or whose file is broken, ends with status 2 and what to do."""
+    assert "tenant list" in run("lookup", "nobody", KNOWN).stderr
+    (demo_folder / "customers" / "nordlys.toml").write_text("name =", encoding="utf-8")
+    result = run("lookup", "nordlys", KNOWN)
+    assert result.exit_code == 2
+    assert "nordlys.toml: is not TOML" in result.stderr
+
+
+def test_steps_are_explained(run: Run, demo_folder: Path) -> None:
+    """``--explain`` shows which CRM was asked for which spelling, what it brought, and what is left of the time."""
+    shown = run("lookup", "nordlys", KNOWN, "--explain").output
+    for words in ("e164: 1 of", "notes", "deals", "█", "ms of the budget were left"):
+        assert words in shown, demo_folder
+
+
+def test_lookup_leaves_a_trace(run: Run, demo_folder: Path) -> None:
+    """A lookup can be explained afterwards, by its id, its customer or its number, without showing the number."""
+    trace_id = told(run("lookup", "nordlys", UNKNOWN, "--json"))["trace"]["id"]
+    run("lookup", "harbour", "+442079460001")
+    shown = run("trace", trace_id)
+    assert shown.exit_code == 0, demo_folder
+    assert "miss" in shown.output
+    assert "Nobody in the CRM has this number." in shown.output
+    assert "contact" in shown.output
+    (found,) = told(run("trace", "--customer", "nordlys", "--number", "070-174 06 99", "--json"))
+    assert found["id"] == trace_id
+    assert found["steps"]
+    everything = run("trace")
+    assert trace_id in everything.output
+    assert "harbour" in everything.output
+    for output in (shown.output, everything.output, run("trace", "--json").output):
+        assert UNKNOWN[1:] not in output
+
+
+def test_an_unknown_trace_is_named(run: Run, demo_folder: Path) -> None:
+    """An id that left no trace, and a number that could be anywhere, are told what to do."""
+    result = run("trace", "no-such-id")
+    assert result.exit_code == 2, demo_folder
+    assert "has left no trace here" in result.stderr
+    assert "No traces." in run("trace").output
+    assert "name the --customer" in run("trace", "--number", "070-174 06 05").stderr
+
+
+def test_what_is_forgotten_is_asked_again(run: Run, demo_folder: Path) -> None:
+    """``cache forget`` reaches a running process: its next answer is not from the cache."""
+    parts = build_parts(load_settings(demo_folder))
+    tenant = parts.tenants.get("nordlys")
+    assert tenant
+
+    def cache() -> str:
+        trace = Trace()
+        query = LookupQuery(number=parse_number(KNOWN, "SE"))
+        parts.lookups.lookup(tenant, query, Deadline.after(tenant.lookup.budget), trace)
+        return trace.cache
+
+    assert [cache(), cache()] == ["miss", "fresh"]
+    assert told(run("cache", "forget", "nordlys", UNKNOWN, "--json"))["redis"] is True
+    assert cache() == "fresh"
+    assert "Forgotten" in run("cache", "forget", "nordlys", "070-174 06 05").output
+    assert [cache(), cache()] == ["miss", "fresh"]
+    run("cache", "forget", "nordlys")
+    assert cache() == "miss"
+    assert "tenant list" in run("cache", "forget", "nobody").stderr
+    parts.close()
