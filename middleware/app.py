@@ -13,6 +13,7 @@ from flask import Flask, Response, g
 
 from middleware import __version__
 from middleware.crm.account import Accounts
+from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.history import logged_calls
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError, place_of
@@ -23,6 +24,7 @@ from middleware.logs import configure_logs
 from middleware.lookup.service import LookupService
 from middleware.lookup.traces import TraceLog
 from middleware.settings import ROOT, Settings, load_settings
+from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
 from middleware.web import docs, events, health, lookup
 from middleware.web.auth import TenantIdConverter
@@ -62,10 +64,12 @@ def build_parts(settings: Settings) -> Parts:
     lookups = LookupService(
         dump=dump_card, generations=generations, own_calls=partial(logged_calls, inbox), keep_trace=traces.add
     )
+    store = SharedStore(settings.redis_url) if settings.redis_url else None
+    accounts = Accounts(settings.data / "accounts", share=partial(RedisBudget, store) if store else None)
     return Parts(
         settings=settings,
         key=key,
-        tenants=Tenants(settings.customers, accounts=Accounts(settings.data / "accounts")),
+        tenants=Tenants(settings.customers, accounts=accounts),
         inbox=inbox,
         lookups=lookups,
         generations=generations,
