@@ -30,6 +30,7 @@ class SharedStore:
     """One per process; nothing is opened before the first call, which comes after the fork."""
 
     def __init__(self, url: str, *, clock: Clock = time.monotonic) -> None:
+        self.url = url
         self._redis = connect(url, max_connections=CONNECTIONS)
         self._clock = clock
         self._lock = Lock()

@@ -26,8 +26,7 @@ def dump_news(what: str, tenant_id: str, number: str | None) -> str:
 class News:
     """One per process; its thread listens from the first answer on that could become untrue elsewhere."""
 
-    def __init__(self, url: str, store: SharedStore, generations: Generations) -> None:
-        self._url = url
+    def __init__(self, store: SharedStore, generations: Generations) -> None:
         self._store = store
         self._generations = generations
         self._lock = Lock()
@@ -60,7 +59,7 @@ class News:
     def _listen(self) -> None:
         while not self._is_closed.is_set():
             try:
-                with closing(connect(self._url, max_connections=1)) as redis, closing(redis.pubsub()) as channel:
+                with closing(connect(self._store.url, max_connections=1)) as redis, closing(redis.pubsub()) as channel:
                     channel.subscribe(CHANNEL)
                     self._hear(channel)
             except Exception:  # noqa: S110 - the store tells the log when Redis is down

@@ -99,6 +99,12 @@ class LookupService:
         trace.cache = known[1].value
         return self._ended(tenant, query, trace, known[0])
 
+    def change(self, tenant_id: str, number: str) -> None:
+        """Have the CRM asked for the number again, everywhere; what is known is kept for the case that it fails."""
+        if self._shared:
+            self._shared.change(tenant_id, number)
+        self._generations.bump(tenant_id, number)  # last: what Redis gives until now is not taken for the new
+
     def forget(self, tenant_id: str, number: str | None = None) -> bool:
         """Drop every kept answer for the number, or all of the customer's; tell whether Redis has done so, too."""
         is_done = self._shared is None or self._shared.forget(tenant_id, number)
@@ -152,7 +158,6 @@ class LookupService:
 
     def _inquire_with_others(self, shared: SharedAnswers, inquiry: Inquiry) -> None:
         """Ask the sources unless another process has the answer or is about to."""
-
         question = inquiry.question
 
         def search() -> Future[Result]:

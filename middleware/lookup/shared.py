@@ -20,6 +20,7 @@ from threading import Event, Lock
 from typing import Any
 
 from middleware.crm.threads import DaemonPool
+from middleware.generations import Generations
 from middleware.lookup import shared_scripts as scripts
 from middleware.lookup.cache import Kept, Key
 from middleware.lookup.card import Busy, Failed, Hit, Miss, Result, TimedOut
@@ -38,9 +39,9 @@ PREFIX = "m8crm:answers"  # another one when the layout changes: old and new pro
 class SharedAnswers:
     """The second tier of the cache and the flights; a key is tenant id, revision, number, and whatever else."""
 
-    def __init__(self, store: SharedStore, news: News) -> None:
+    def __init__(self, store: SharedStore, generations: Generations) -> None:
         self._store = store
-        self._news = news
+        self._news = News(store, generations)
         self._pool = DaemonPool("redis")
         self._lock = Lock()
         self._untold: dict[tuple[str, str], object] = {}
@@ -107,9 +108,10 @@ class SharedAnswers:
         return self._store.call(action, False)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and close the connections."""
         self._is_closed.set()
         self._news.close()
+        self._store.close()
 
     def _lead(
         self, place: str, field: str, token: str, searching: Future[Result], keep: Callable[[Result], Kept | None]
