@@ -7,6 +7,7 @@ alone for a second: an outage costs one call in a second its 50 ms, and the othe
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from threading import BoundedSemaphore, Lock
@@ -60,7 +61,8 @@ class SharedStore:
         return down_until is not None and self._clock() < down_until
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and leave Redis alone from now on."""
+        self._down_until = math.inf
         self._redis.close()
 
     def _may_try(self) -> bool:

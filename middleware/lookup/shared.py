@@ -66,10 +66,10 @@ class SharedAnswers:
         self._news.start()
         has_waited = 0
         while not deadline.is_over:
-            seen = self._run(scripts.ASK, place, field, token, _ms(LEASE), has_waited)
+            seen = self._run(scripts.ASK, place, field, token, _ms(LEASE), has_waited, read=_read)
             if seen is None:
                 return search().result()
-            word, result, known = _read(seen)
+            word, result, known = seen
             if known:
                 arrived(known)
             if word == b"lead":
@@ -140,8 +140,8 @@ class SharedAnswers:
                     if not self._untold:
                         return
 
-    def _run(self, script: str, place: str, *args: Any) -> Any:
-        return self._store.call(lambda redis: redis.register_script(script)([place], args), None)
+    def _run(self, script: str, place: str, *args: Any, read: Callable[[Any], Any] = bool) -> Any:
+        return self._store.call(lambda redis: read(redis.register_script(script)([place], args)), None)
 
 
 def dump_result(result: Result) -> bytes:
@@ -154,7 +154,7 @@ def dump_result(result: Result) -> bytes:
     elif isinstance(result, Miss):
         encoded = b"m" + result.reason.encode(errors="replace")
     elif isinstance(result, Failed):
-        seconds = result.retry_after.total_seconds() if result.retry_after else None
+        seconds = None if result.retry_after is None else result.retry_after.total_seconds()
         encoded = b"f" + json.dumps([result.reason, seconds]).encode()
     else:
         encoded = b"b" if isinstance(result, Busy) else b"t"
