@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
+from middleware.app import Parts
 from middleware.errors import CRMUnavailableError
 from middleware.lookup.card import Failed, Hit, Result, TimedOut
 from middleware.model.contact import Contact
@@ -32,8 +33,8 @@ CONFIG = LookupConfig(
 )
 
 
-def waiting(desk: Desk, pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> Any:
-    """Start to ask, and return the future when the desk has looked into Redis more than once."""
+def waiting(desk: Desk, pool: ThreadPoolExecutor, *args: Any, looks_taken: int = 4, **kwargs: Any) -> Any:
+    """Start to ask, and return the future when the desk has looked into Redis more than once, 20 ms apart."""
     assert desk.store
     call, looks = desk.store.call, threading.Semaphore(0)
 
@@ -43,7 +44,7 @@ def waiting(desk: Desk, pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> 
 
     desk.store.call = counted  # type: ignore[method-assign]
     future = pool.submit(desk.ask, *args, **kwargs)
-    for _ in range(4):
+    for _ in range(looks_taken):
         assert looks.acquire(timeout=10)
     return future
 
@@ -56,7 +57,7 @@ def ask_and_share(desk: Desk, url: str, *args: Any, **kwargs: Any) -> None:
             pass  # pytest's time-out ends it
 
 
-def hears(desk: Desk, what: str) -> threading.Event:
+def hears(desk: Desk | Parts, what: str) -> threading.Event:
     """Return the event that comes when the machine hears of it."""
     event, act = threading.Event(), getattr(desk.generations, what)
 
@@ -112,6 +113,20 @@ def test_failure_is_for_nobody_who_comes_later(machines: Machines) -> None:
     assert isinstance(machines[0].ask(tenant_of(crm)), Failed)
     crm.contacts = lambda: [ADA]
     assert machines[1].ask(tenant_of(crm)) == Hit(body=b"Ada Webb")
+
+
+def test_leader_who_lives_keeps_the_lead(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that takes longer than a lease is not begun a second time elsewhere."""
+    monkeypatch.setattr("middleware.lookup.shared.LEASE", 0.3)
+    hanging = Hanging()
+    crm = Zoo(contacts=hanging)
+    with ThreadPoolExecutor(2) as phones:
+        first = phones.submit(machines[0].ask, tenant_of(crm))
+        assert hanging.entered.acquire(timeout=10)
+        second = waiting(machines[1], phones, tenant_of(crm), looks_taken=30)
+        hanging.release.set()
+        assert first.result() == second.result() == Hit(body=b"Ada Webb")
+    assert len(crm.asked) == 1
 
 
 LEADER = """
