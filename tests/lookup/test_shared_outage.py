@@ -13,6 +13,8 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from middleware.crm.budget import Budget, Lane
+from middleware.crm.redis_budget import RedisBudget
 from middleware.lookup.card import Busy, Failed, Hit, Miss, Result, TimedOut
 from middleware.lookup.shared import MAX_BYTES, dump_result, parse_result
 from middleware.shared_store import PAUSE, SharedStore
@@ -164,6 +166,26 @@ def test_change_that_redis_missed_is_told_when_it_is_back(redis_server: str, tmp
         assert heard.wait(10)
         second.ask(tenant_of(crm))
     assert len(crm.asked) == 2
+
+
+def test_documented_rights_suffice(redis_server: str, tmp_path: Path) -> None:
+    """With the rights that the documentation gives to m8crm, and no others, everything works."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "operations.rst").read_text(encoding="utf-8")
+    (rights,) = [line.split() for line in page.splitlines() if line.strip().startswith("ACL SETUSER")]
+    crm = Zoo()
+    with redis.Redis.from_url(redis_server) as admin:
+        admin.execute_command(*rights)
+        store = SharedStore(redis_server.replace("//", "//m8crm:PASSWORD@"))
+        with closing(Desk(tmp_path / "a", store=store)) as desk:
+            ask_and_share(desk, redis_server, tenant_of(crm))
+            heard = hears(desk, "bump")
+            desk.service.change("acme", NUMBER)
+            assert heard.wait(10)
+            assert desk.service.forget("acme", NUMBER)
+            assert desk.service.forget("acme")
+            assert RedisBudget(store, "acme").take(Budget(1, timedelta(seconds=1)), Lane.LOOKUP) == 0
+            assert not store.is_down
+        admin.execute_command("ACL", "DELUSER", "m8crm")
 
 
 def test_broken_connection_forgets_what_may_have_been_missed(machines: Machines, redis_server: str) -> None:
