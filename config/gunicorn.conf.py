@@ -1,6 +1,7 @@
 """gunicorn's settings; every name at the top level of this file is one of them."""
 
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ bind = f"{os.environ.get('M8CRM_HOST', '127.0.0.1')}:{os.environ.get('M8CRM_PORT
 worker_class = "middleware.web.inline.InlineWorker"
 workers = int(os.environ.get("M8CRM_WEB_WORKERS", "2"))
 threads = int(os.environ.get("M8CRM_THREADS", "512"))
-worker_connections = 1024 + 2 * threads
+worker_connections = 1024 + 2 * threads  # a connection that waits costs a few kilobytes, and no thread
 backlog = 2048
 keepalive = 15
 timeout = 30  # of a worker that does not answer its master; requests have their own deadline
@@ -28,6 +29,10 @@ def on_starting(server):  # noqa: D103 - the name is gunicorn's
     # Loaded before the fork, a worker answers at once: after SIGHUP the old ones end when the new ones are forked,
     # not when they are ready.  New code therefore needs a restart; SIGHUP replaces workers.
     import middleware.app  # noqa: F401
+
+    # a connection is a file, and so is one to a CRM; the usual soft limit of 1024 would end both
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def post_worker_init(worker):  # noqa: D103 - the name is gunicorn's
