@@ -10,9 +10,10 @@
         ├── TransientError           try again later
         │   ├── CRMTimeoutError          no answer before the deadline: the outcome of a write is unknown
         │   ├── CRMUnavailableError      refused, reset, 5xx: the outcome of a write is unknown
-        │   │   └── BreakerOpenError         it failed time and again: nothing was sent
-        │   └── RateLimitedError         429, or its pause: wait ``retry_after``, no attempt is used up
-        │       └── BudgetError              our own budget for the account is used up: nothing was sent
+        │   └── RateLimitedError         429: wait ``retry_after``, no attempt is used up
+        │       └── NotAskedError            the same, and nothing was sent: it is still the CRM's pause
+        │           ├── BudgetError              … or our own budget for the account is used up
+        │           └── BreakerOpenError         … or the CRM has failed time and again
         ├── CRMResponseError         an answer nobody can read: a few more tries, then a dead letter
         ├── CRMAuthError             401, 403: the customer's deliveries pause until a person acts
         ├── CRMRejectedError         any other 4xx: a dead letter at once, with the vendor's text
@@ -79,10 +80,6 @@ class CRMUnavailableError(TransientError):
     """The CRM could not be reached or answered 5xx; a write may have happened."""
 
 
-class BreakerOpenError(CRMUnavailableError):
-    """The CRM failed so often that it is not asked for a while; nothing was sent."""
-
-
 class RateLimitedError(TransientError):
     """The CRM asked us to slow down; nothing happened."""
 
@@ -91,8 +88,16 @@ class RateLimitedError(TransientError):
         self.retry_after = retry_after
 
 
-class BudgetError(RateLimitedError):
-    """We ask the CRM no more for now, by the budget of its account; nothing was sent."""
+class NotAskedError(RateLimitedError):
+    """We spare the CRM for now; nothing was sent."""
+
+
+class BudgetError(NotAskedError):
+    """The budget of the CRM's account is used up."""
+
+
+class BreakerOpenError(NotAskedError):
+    """The CRM failed so often that it is left alone for a while."""
 
 
 class CRMResponseError(CRMError):

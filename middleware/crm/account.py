@@ -13,7 +13,7 @@ from threading import Lock
 
 from middleware.crm.breaker import Breaker
 from middleware.crm.budget import Budget, Lane, Ledger, SharedBudget
-from middleware.errors import BudgetError, CRMError, RateLimitedError, TransientError
+from middleware.errors import BudgetError, CRMError, NotAskedError, RateLimitedError, TransientError
 from middleware.model.deadline import Clock, Deadline
 
 MIN_PAUSE, MAX_PAUSE = timedelta(seconds=1), timedelta(hours=1)
@@ -38,23 +38,9 @@ class Account:
         ticket = self.breaker.enter(deadline)
         try:
             self._take(lane, deadline)
-        except BaseException:
-            self.breaker.abandoned(ticket)
-            raise
-        try:
             yield
-        except RateLimitedError as error:  # the CRM is well, and has had enough
-            error.retry_after = self.pause(error.retry_after)
-            self.breaker.succeeded(ticket)
-            raise
-        except TransientError:
-            self.breaker.failed(ticket)
-            raise
-        except CRMError:
-            self.breaker.succeeded(ticket)
-            raise
-        except BaseException:  # a fault of the adapter's says nothing about the CRM
-            self.breaker.abandoned(ticket)
+        except BaseException as error:
+            self._judge(error, ticket)
             raise
         self.breaker.succeeded(ticket)
 
@@ -64,10 +50,25 @@ class Account:
         self.ledger.pause(wait.total_seconds())
         return wait
 
+    def _judge(self, error: BaseException, ticket: int) -> None:
+        """Tell the breaker what the end of a request says about the CRM."""
+        match error:
+            case NotAskedError():
+                self.breaker.abandoned(ticket)
+            case RateLimitedError():  # it is well, and has had enough
+                error.retry_after = self.pause(error.retry_after)
+                self.breaker.succeeded(ticket)
+            case TransientError():
+                self.breaker.failed(ticket)
+            case CRMError():
+                self.breaker.succeeded(ticket)
+            case _:  # a fault of the adapter's says nothing about the CRM
+                self.breaker.abandoned(ticket)
+
     def _obey_pause(self) -> None:
         left = self.ledger.paused()
         if left:
-            raise RateLimitedError("not asked: the CRM wants a pause", retry_after=timedelta(seconds=left))
+            raise NotAskedError("the CRM wants a pause: not asked", retry_after=timedelta(seconds=left))
 
     def _take(self, lane: Lane, deadline: Deadline) -> None:
         if self.budget is None:
@@ -75,7 +76,7 @@ class Account:
         patience = min(PATIENCE, deadline.remaining / 2)
         while wait := self._wait_for(self.budget, lane):
             if wait > patience:
-                message = f"not asked: our budget of {self.budget} is used up for {lane.name.lower()}"
+                message = f"our budget of {self.budget} is used up for {lane.name.lower()}: not asked"
                 raise BudgetError(message, retry_after=timedelta(seconds=wait))
             patience -= wait
             self.sleep(wait)

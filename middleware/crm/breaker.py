@@ -7,6 +7,7 @@ purgatory let every waiting call through as a trial.
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from threading import Lock
 
 from middleware.errors import BreakerOpenError
@@ -32,11 +33,6 @@ class Breaker:
         self._pause = 0.0  # while it is open
         self._next_trial = 0.0
 
-    @property
-    def is_open(self) -> bool:
-        """Whether calls are refused."""
-        return self._pause > 0
-
     def enter(self, deadline: Deadline) -> int:
         """Return the call's ticket, or raise :class:`BreakerOpenError` at once."""
         ticket = self._ticket  # read first: should the breaker open now, the ticket is an old one
@@ -46,7 +42,8 @@ class Breaker:
             now = self._clock()
             if self._pause:
                 if now < self._next_trial:
-                    raise BreakerOpenError("the CRM has failed time and again: breaker open, not asked")
+                    wait = timedelta(seconds=self._next_trial - now)
+                    raise BreakerOpenError("the CRM has failed time and again: not asked for a while", retry_after=wait)
                 self._ticket += 1
                 self._next_trial = now + deadline.remaining + GRACE  # another trial, should this one never return
             return self._ticket

@@ -1,50 +1,47 @@
 """A budget that all machines share, in Redis.
 
-Imported only when a Redis is configured: pyrate-limiter takes a quarter of a second to import.
+Hand-written: pyrate-limiter's ``RedisBucket`` goes by the clocks of the machines and does not count a request that
+another process has dated a millisecond later (docs/adr/0020-budgets.rst has figures).  This is the ring of
+:class:`middleware.crm.budget.Ledger` as a list, by Redis's own clock, in one step.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from pyrate_limiter import Rate, RateItem, RedisBucket
-
-from middleware.crm.budget import Budget, Lane, Now
+from middleware.crm.budget import Budget, Lane
 from middleware.shared_store import SharedStore
+
+# KEYS: the moments of the latest requests (microseconds), the newest first
+# ARGV: the lane's limit, the budget's requests and microseconds; answers 0, or the microseconds until there is a place
+_TAKE = """
+local t = redis.call('TIME')
+local now, span = t[1] * 1000000 + t[2], tonumber(ARGV[3])
+if redis.call('TYPE', KEYS[1]).ok ~= 'list' then redis.call('DEL', KEYS[1]) end
+local oldest = tonumber(redis.call('LINDEX', KEYS[1], ARGV[1] - 1) or 0)
+if oldest then
+    local wait = oldest + span - now
+    if wait > 0 and wait <= span then return wait end
+end
+redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
+redis.call('LTRIM', KEYS[1], 0, ARGV[2] - 1)
+redis.call('PEXPIRE', KEYS[1], math.ceil(span / 1000))
+return 0
+"""
 
 
 class RedisBudget:
     """One account's budget: every lane counts the same requests, up to a limit of its own."""
 
-    def __init__(self, store: SharedStore, name: str, *, now: Now = time.time) -> None:
+    def __init__(self, store: SharedStore, name: str) -> None:
         self._store = store
         self._key = f"m8crm:budget:{name}"
-        self._now = now
-        self._script: str | None = None
-        self._tidied_at = 0.0
 
     def take(self, budget: Budget, lane: Lane) -> float | None:
         """Take one request: 0, or the seconds until there is one; ``None`` when Redis cannot say."""
-        return self._store.call(lambda client: self._take(client, budget, lane), None)
+        span = round(budget.per.total_seconds() * 1_000_000)
 
-    def _take(self, client: Any, budget: Budget, lane: Lane) -> float:
-        now = self._now()
-        rates = [Rate(budget.limit(lane), round(budget.per.total_seconds() * 1000))]
-        # a bucket remembers its last refusal: each call has its own, the window is in Redis
-        script, self._script = self._script, None  # loaded again after any failure: a Redis that restarts forgets it
-        bucket = RedisBucket(rates, client, self._key, script) if script else RedisBucket.init(rates, client, self._key)
-        item = RateItem("request", round(now * 1000))
-        is_admitted = bucket.put(item)
-        self._script = bucket.script_hash
-        if is_admitted:
-            self._tidy(client, bucket, budget, now)
-        return 0.0 if is_admitted else max(1, int(bucket.waiting(item))) / 1000  # type: ignore[arg-type]  # not async
+        def take(client: Any) -> float:
+            return float(client.eval(_TAKE, 1, self._key, budget.limit(lane), budget.requests, span)) / 1_000_000
 
-    def _tidy(self, client: Any, bucket: RedisBucket, budget: Budget, now: float) -> None:
-        """Twice in a window, drop what has left it, and have Redis drop a window that nobody uses."""
-        span = budget.per.total_seconds()
-        if not 0 <= now - self._tidied_at < span / 2:
-            self._tidied_at = now
-            bucket.leak(round(now * 1000))
-            client.pexpire(self._key, round(span * 2000))
+        return self._store.call(take, None)

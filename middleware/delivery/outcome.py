@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from middleware.errors import (
-    BreakerOpenError,
-    BudgetError,
     CRMAuthError,
     CRMError,
     CRMRejectedError,
+    NotAskedError,
     RateLimitedError,
     TransientError,
     UnsupportedError,
@@ -54,7 +53,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """The CRM asked for a pause; no attempt is used up."""
+    """The CRM is spared for a while; no attempt is used up."""
 
     words: str
     wait: timedelta | None
@@ -85,12 +84,11 @@ def outcome_of(error: BaseException) -> Outcome:
     text = f": {error.vendor_text}" if isinstance(error, CRMError) and error.vendor_text else ""
     match error:
         case RateLimitedError():
-            is_ours = isinstance(error, BudgetError)
-            words = "The budget of requests to the CRM is used up." if is_ours else "The CRM asked us to slow down."
+            is_spared = isinstance(error, NotAskedError)
+            words = f"Nothing was sent ({error})." if is_spared else "The CRM asked us to slow down."
             return Wait(words=words, wait=error.retry_after)
         case TransientError():
-            is_sent = not isinstance(error, BreakerOpenError)
-            return Retry(words=f"The CRM failed ({error}){text}", error=name, is_lane=True, is_unknown=is_sent)
+            return Retry(words=f"The CRM failed ({error}){text}", error=name, is_lane=True, is_unknown=True)
         case CRMAuthError():
             words = f"The CRM refuses the credentials or a right is missing{text}. Mend the customer's file, or retry."
             return Paused(words=words, error=name)
