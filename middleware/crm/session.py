@@ -12,15 +12,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from middleware.crm.watchdog import Watch, Watchdog, watched_manager
+from middleware.crm.transport import Transport
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -39,32 +37,7 @@ Classify = Callable[[requests.Response], CRMError | None]
 Guard = Callable[[], AbstractContextManager[None]]  # around every request: what protects the account
 
 
-class Answer(requests.Response):
-    """What ``requests`` has, but JSON that cannot be read is an error of the CRM's."""
-
-    def json(self, **kwargs: Any) -> Any:
-        """Return the answer's JSON; one that cannot be read is a :class:`CRMResponseError`."""
-        try:
-            return super().json(**kwargs)
-        except (ValueError, RecursionError):
-            raise CRMResponseError("the CRM's answer is no JSON") from None
-
-
-class _Transport(HTTPAdapter):
-    """Connections that a watchdog can shut down."""
-
-    def build_response(self, *args: Any, **kwargs: Any) -> Answer:
-        answer = Answer()
-        vars(answer).update(vars(super().build_response(*args, **kwargs)))
-        return answer
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        self.poolmanager = watched_manager(*args, **kwargs)
-
-
-_transports: dict[str, _Transport] = {}  # one pool of connections per CRM host, shared by the process
-_lock = Lock()
-_watchdog = Watchdog()
+_transport = Transport()
 
 
 class CRMSession:
@@ -120,7 +93,7 @@ class CRMSession:
         if self._deadline.is_over:  # nothing is sent, and nothing is known of the CRM
             raise CRMTimeoutError(f"no time was left to ask {host}")
         with self._guard():
-            response = self._send_in_time(request, host)
+            response = _transport.send(request, self._base_url, host, self._deadline.remaining, self._max_bytes)
             error = self._classify(response) if self._classify else None
             error = error or _error_of(response, host)
             if error is not None:
@@ -135,53 +108,6 @@ class CRMSession:
         if parts.scheme != "https" and parts.hostname not in LOOPBACK:
             raise CRMRejectedError("only https reaches a CRM")
         return url
-
-    def _send_in_time(self, request: requests.PreparedRequest, host: str) -> requests.Response:
-        for is_last in (False, True):
-            with _watchdog.watch(self._deadline) as watch:
-                try:
-                    return self._send(request, host, watch)
-                except requests.exceptions.ContentDecodingError:
-                    raise CRMResponseError(f"{host} answered with a broken encoding") from None
-                except requests.RequestException as error:
-                    if watch.has_barked or self._deadline.is_over or isinstance(error, requests.Timeout):
-                        raise CRMTimeoutError(f"{host} did not answer in time") from None
-                    if is_last or not _is_stale(error, watch, request):
-                        raise CRMUnavailableError(f"{host} could not be reached ({type(error).__name__})") from None
-        raise AssertionError("the second round always ends")
-
-    def _send(self, request: requests.PreparedRequest, host: str, watch: Watch) -> requests.Response:
-        remaining = self._deadline.remaining
-        if remaining <= 0:
-            raise requests.Timeout
-        with _lock:
-            transport = _transports.setdefault(self._base_url, _Transport(pool_maxsize=64, max_retries=0))
-        response = transport.send(request, stream=True, timeout=(remaining, remaining), verify=True)
-        try:
-            response._content = self._read(response, host)  # what requests does itself when it is not streaming
-        except BaseException:
-            response.close()
-            raise
-        if watch.has_barked:  # a socket that is shut down looks like the end of the header or body
-            raise requests.Timeout
-        return response
-
-    def _read(self, response: requests.Response, host: str) -> bytes:
-        body = bytearray()
-        for chunk in response.iter_content(16_384):
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise CRMResponseError(f"{host} answered more than {self._max_bytes} bytes")
-            if self._deadline.is_over:
-                raise requests.Timeout
-        return bytes(body)
-
-
-def _is_stale(error: requests.RequestException, watch: Watch, request: requests.PreparedRequest) -> bool:
-    """Whether an idle connection had died: the one case in which a GET is sent again."""
-    causes = error.args[0].args if error.args and isinstance(error.args[0], Exception) else ()
-    has_died = any(isinstance(cause, ConnectionError) for cause in causes)  # before a byte of an answer
-    return request.method == "GET" and watch.was_reused and has_died
 
 
 def _error_of(response: requests.Response, host: str) -> CRMError | None:
