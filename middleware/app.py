@@ -74,6 +74,7 @@ def build_parts(settings: Settings) -> Parts:
         own_calls=partial(logged_calls, inbox),
         shared=shared,
         keep_trace=traces.add,
+        cache_bytes=settings.cache_bytes,
     )
     return Parts(
         settings=settings,
