@@ -106,7 +106,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
             if end < 0:
                 return None
             incoming.head_end = incoming.chunk_at = end + len(END)
-        return bytes(self.buffer[: incoming.head_end])
+        return bytes(self.buffer) if incoming.head_end == len(self.buffer) else bytes(self.buffer[: incoming.head_end])
 
     def framing(self) -> Framing | None:
         """Return what the head says of the body."""

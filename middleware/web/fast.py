@@ -7,8 +7,6 @@ decides.  So nothing is refused here, and nothing that only the slow path checks
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
@@ -31,6 +29,8 @@ ROUTE = "/<tenant_id:customer>/lookup"
 _TARGET = re.compile(r"/([a-z0-9][a-z0-9-]{0,62})/lookup\?(.*)")
 _STATUS = {int(status): f"{status} {HTTP_STATUS_CODES[status].upper()}" for status in HTTPStatus if status < 500}
 
+_ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in (*common_headers("", "")[2:], NO_STORE))  # two vary
+
 
 class Customers(Protocol):
     """Knows customers without waiting (``Tenants``)."""
@@ -46,15 +46,6 @@ class Lookups(Protocol):
         """Return the answer that needs neither a CRM nor any waiting."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """An answer but for what the server adds; a body of ``None`` is none at all (204)."""
-
-    status: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-
 class FastPath:
     """One per process, for one thread; never blocks."""
 
@@ -64,8 +55,8 @@ class FastPath:
         self._key = key
         self._lines = lines
 
-    def answer(self, request: PlainGet) -> Finished | None:
-        """Return the answer, or ``None`` when the slow path must give it."""
+    def answer(self, request: PlainGet, server: str) -> bytes | None:
+        """Return the answer with the ``server``'s own headers, or ``None`` when the slow path must give it."""
         target = _TARGET.fullmatch(request.target)
         tenant = self._tenants.peek(target[1]) if target else None
         authorization = request.headers.get("authorization", "")
@@ -81,11 +72,11 @@ class FastPath:
         if result is None:
             return None
         answer = lookup_answer(result, tenant)
-        timing = trace.server_timing()
-        self._lines.offer(partial(self._log, tenant.id, query, result, answer.status, trace))
-        own = (("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))))
-        headers = (*(own if answer.content_type else ()), *common_headers(identity, timing), NO_STORE)
-        return Finished(status=_STATUS[answer.status], headers=headers, body=answer.body)
+        self._lines.offer(self._log, tenant.id, query, result, answer.status, trace)
+        kind = answer.content_type
+        body = f"Content-Type: {kind}\r\nContent-Length: {len(answer.body)}\r\n" if kind else ""
+        own = f"X-Request-Id: {identity}\r\nServer-Timing: {trace.server_timing()}\r\n"
+        return f"HTTP/1.1 {_STATUS[answer.status]}\r\n{server}{body}{own}{_ALWAYS}\r\n".encode("latin-1") + answer.body
 
     def _log(self, customer: str, query: LookupQuery, result: Hit | Miss, status: int, trace: Trace) -> None:
         write_line(

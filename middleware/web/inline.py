@@ -14,7 +14,7 @@ import selectors
 import socket
 import time
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -23,8 +23,8 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from middleware.web.answers import problem_answer
 from middleware.web.connection import Connection, State
-from middleware.web.fast import FastPath, Finished
-from middleware.web.head import read_plain
+from middleware.web.fast import FastPath
+from middleware.web.head import PlainGet, read_plain
 from middleware.web.lines import Lines
 from middleware.web.requests import READ_AT
 
@@ -55,7 +55,9 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.fast: FastPath | None = None
         self.read_seconds = READ_SECONDS
         self.max_body = 0
+        self.keepalive = self.cfg.keepalive
         self._swept_at = 0.0
+        self._date = (0, "")  # a second, and the headers that hold it
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -78,7 +80,8 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if parts is None:
             return
         self.read_seconds, self.max_body = parts.settings.read_timeout, parts.settings.max_body
-        if not (self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):  # both need what only gunicorn does
+        # what only gunicorn does: the access log, a prefix of all paths, one request a connection
+        if self.keepalive and not (self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):
             self.fast = FastPath(tenants=parts.tenants, lookups=parts.lookups, key=parts.key, lines=self.lines)
 
     def run(self) -> None:
@@ -101,7 +104,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 raise
             return
         connection = Connection(self.cfg, wire, client, listener.getsockname())
-        connection.deadline = time.monotonic() + self.cfg.keepalive
+        connection.deadline = time.monotonic() + self.keepalive
         self.connections.add(connection)
         self.nr_conns += 1
         self._read(connection)
@@ -198,16 +201,21 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if self.fast is None or incoming.is_slow or not self.alive or (head := connection.head()) is None:
             return None
         request = read_plain(head)
-        finished = self.fast.answer(request) if request else None
-        if request is None or finished is None:
+        is_last = self.nr + 1 >= self.max_requests  # then the slow path does what is to be done
+        if request is None or is_last or (answer := self.fast.answer(request, self._server(request))) is None:
             incoming.is_slow = True
             return None
         self.nr += 1
-        if self.nr >= self.max_requests:
-            self.alive = False
-        connection.keep_alive = request.keep_alive and self.alive and bool(self.cfg.keepalive)
+        connection.keep_alive = request.keep_alive
         connection.skip(incoming.head_end)
-        return _rendered(finished, is_kept=connection.keep_alive)
+        return answer
+
+    def _server(self, request: PlainGet) -> str:
+        """Return the headers that are the server's own, as gunicorn writes them."""
+        second = int(time.time())
+        if second != self._date[0]:
+            self._date = second, f"Server: {SERVER}\r\nDate: {util.http_date(second)}\r\nConnection: "
+        return self._date[1] + ("keep-alive\r\n" if request.keep_alive else "close\r\n")
 
     def _hand_over(self, connection: Connection) -> None:
         connection.state, connection.deadline = State.WORKING, inf
@@ -234,7 +242,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if connection.state is not State.WRITING:
                 connection.state, connection.deadline = State.WRITING, now + WRITE_SECONDS
         elif connection.keep_alive:
-            wait = self.read_seconds if connection.buffer else self.cfg.keepalive
+            wait = self.read_seconds if connection.buffer else self.keepalive
             connection.state, connection.deadline = State.READING, now + (wait if self.alive else LINGER_SECONDS)
         else:
             connection.state, connection.deadline = State.CLOSING, now + LINGER_SECONDS
@@ -286,16 +294,3 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.connections.discard(connection)
         self.nr_conns -= 1
         util.close(connection.wire)
-
-
-def _rendered(finished: Finished, *, is_kept: bool) -> bytes:
-    """Return an answer as gunicorn's own response writes it."""
-    connection = "keep-alive" if is_kept else "close"
-    server = f"Server: {SERVER}\r\nDate: {_date(int(time.time()))}\r\nConnection: {connection}"
-    own = "\r\n".join([f"{name}: {value}" for name, value in finished.headers])
-    return f"HTTP/1.1 {finished.status}\r\n{server}\r\n{own}\r\n\r\n".encode("latin-1") + finished.body
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return str(util.http_date(second))
