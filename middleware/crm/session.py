@@ -12,15 +12,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from threading import Lock
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from middleware.crm.watchdog import Watch, Watchdog, watched_manager
+from middleware.crm.transport import transport_to
+from middleware.crm.watchdog import Watch, Watchdog
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -35,35 +35,11 @@ from middleware.model.deadline import Deadline
 MAX_BYTES = 2 * 1024 * 1024
 MAX_VENDOR_TEXT = 500  # characters
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
 Classify = Callable[[requests.Response], CRMError | None]
 Guard = Callable[[], AbstractContextManager[None]]  # around every request: what protects the account
 
 
-class Answer(requests.Response):
-    """What ``requests`` has, but JSON that cannot be read is an error of the CRM's."""
-
-    def json(self, **kwargs: Any) -> Any:
-        """Return the answer's JSON; one that cannot be read is a :class:`CRMResponseError`."""
-        try:
-            return super().json(**kwargs)
-        except (ValueError, RecursionError):
-            raise CRMResponseError("the CRM's answer is no JSON") from None
-
-
-class _Transport(HTTPAdapter):
-    """Connections that a watchdog can shut down."""
-
-    def build_response(self, *args: Any, **kwargs: Any) -> Answer:
-        answer = Answer()
-        vars(answer).update(vars(super().build_response(*args, **kwargs)))
-        return answer
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        self.poolmanager = watched_manager(*args, **kwargs)
-
-
-_transports: dict[str, _Transport] = {}  # one pool of connections per CRM host, shared by the process
-_lock = Lock()
 _watchdog = Watchdog()
 
 
@@ -112,11 +88,8 @@ class CRMSession:
         ``kwargs`` are those of ``requests.Request`` (``params``, ``json``, ``data``, ``headers``, ``auth``).
         Returns a 2xx answer, whole; raises the ``CRMError`` that tells what to do about any other.
         """
-        url = self._url(path)
-        host = urlsplit(url).hostname or ""
-        request = requests.Request(method, url, auth=kwargs.pop("auth", self._auth), **kwargs).prepare()
-        request.headers.setdefault("Accept", "application/json")
-        request.headers.setdefault("User-Agent", "m8crm")
+        url, host = self._url(path)
+        request = _prepare(method, url, **{"auth": self._auth, **kwargs})
         if self._deadline.is_over:  # nothing is sent, and nothing is known of the CRM
             raise CRMTimeoutError(f"no time was left to ask {host}")
         with self._guard():
@@ -127,14 +100,14 @@ class CRMSession:
                 raise error
         return response
 
-    def _url(self, path: str) -> str:
-        url = path if re.match(r"[a-z][a-z0-9+.-]*://", path, re.I) else f"{self._base_url}/{path.lstrip('/')}"
-        parts, base = urlsplit(url), urlsplit(self._base_url)
-        if not self._base_url or (parts.scheme, parts.netloc) != (base.scheme, base.netloc):
+    def _url(self, path: str) -> tuple[str, str]:
+        """Return the URL and its host."""
+        origin, host = _origin(self._base_url)
+        if not _ABSOLUTE.match(path):
+            return f"{self._base_url}/{path.lstrip('/')}", host
+        if _origin(path)[0] != origin:
             raise CRMRejectedError("the URL is not on this CRM's host")
-        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-            raise CRMRejectedError("only https reaches a CRM")
-        return url
+        return path, host
 
     def _send_in_time(self, request: requests.PreparedRequest, host: str) -> requests.Response:
         for is_last in (False, True):
@@ -154,9 +127,7 @@ class CRMSession:
         remaining = self._deadline.remaining
         if remaining <= 0:
             raise requests.Timeout
-        with _lock:
-            transport = _transports.setdefault(self._base_url, _Transport(pool_maxsize=64, max_retries=0))
-        response = transport.send(request, stream=True, timeout=(remaining, remaining), verify=True)
+        response = transport_to(self._base_url).send(request, stream=True, timeout=remaining)
         try:
             response._content = self._read(response, host)  # what requests does itself when it is not streaming
         except BaseException:
@@ -175,6 +146,39 @@ class CRMSession:
             if self._deadline.is_over:
                 raise requests.Timeout
         return bytes(body)
+
+
+@lru_cache
+def _origin(url: str) -> tuple[tuple[str, str], str]:
+    """Return scheme and place, and the host's name."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise CRMRejectedError("the URL is not on this CRM's host")
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise CRMRejectedError("only https reaches a CRM")
+    return (parts.scheme, parts.netloc), parts.hostname
+
+
+def _prepare(
+    method: str,
+    url: str,
+    *,
+    auth: Any,
+    params: Any = None,
+    headers: Any = None,
+    data: Any = None,
+    json: Any = None,
+    files: Any = None,
+) -> requests.PreparedRequest:
+    """Do what ``requests.Request.prepare`` does, without cookies and hooks."""
+    request = requests.PreparedRequest()
+    request.hooks = {}
+    request.method = method
+    request.prepare_url(url, params or {})
+    request.prepare_headers({"Accept": "application/json", "User-Agent": "m8crm", **(headers or {})})
+    request.prepare_body(data, files, json)
+    request.prepare_auth(auth, url)
+    return request
 
 
 def _is_stale(error: requests.RequestException, watch: Watch, request: requests.PreparedRequest) -> bool:

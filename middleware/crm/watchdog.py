@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from middleware.model.deadline import Deadline
@@ -32,28 +32,31 @@ class Watch:
     """
 
     sock: socket.socket | None = None
+    is_owner: bool = False
     is_over: bool = False
     has_barked: bool = False
     was_reused: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hold(self, sock: socket.socket) -> None:
-        """Keep a second handle on the request's socket: the first one disappears into the TLS layer."""
+        """Tell which socket the request uses."""
         with self.lock:
-            self._let_go()
             if self.has_barked:
                 raise TimeoutError
-            self.sock = socket.socket(fileno=os.dup(sock.fileno()))
+            self.sock = sock
+
+    def adopt(self, sock: socket.socket) -> bool:
+        """Close the request's socket when the request ends: its connection has, and its answer is still read."""
+        with self.lock:
+            self.is_owner = self.sock is sock and not self.is_over
+            return self.is_owner
 
     def end(self) -> None:
         """Let the socket go: nobody shuts it down any more."""
         with self.lock:
             self.is_over = True
-            self._let_go()
-
-    def _let_go(self) -> None:
-        if self.sock is not None:
-            self.sock.close()
+            if self.sock is not None and self.is_owner:
+                self.sock.close()
             self.sock = None
 
     def bark(self) -> None:
@@ -86,7 +89,8 @@ class Watchdog:
                 self._thread = threading.Thread(target=self._run, name="crm-watchdog", daemon=True)
                 self._thread.start()
             heapq.heappush(self._heap, (deadline.at, next(self._order), deadline, watch))
-            self._wake.notify()
+            if self._heap[0][3] is watch:  # else it wakes early enough
+                self._wake.notify()
         try:
             yield watch
         finally:
@@ -108,43 +112,54 @@ class Watchdog:
 
 
 class _Watched:
-    """Tells the watch of this thread which socket its request uses."""
+    """Tells the watch of this thread which socket its request uses.
+
+    It keeps a second handle on the socket: the first one disappears into the TLS layer.
+    """
 
     sock: socket.socket | None
+    _handle: socket.socket | None = None
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # of the connection class beside
-        watch: Watch | None = getattr(_current, "watch", None)
-        if watch is not None:
-            watch.hold(sock)  # before the TLS handshake, which can be dripped as well
+        self._handle = socket.socket(fileno=os.dup(sock.fileno()))
+        self._tell_watch()  # before the TLS handshake, which can be dripped as well
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        watch: Watch | None = getattr(_current, "watch", None)
-        if watch is not None and self.sock is not None and watch.sock is None:
-            watch.was_reused = True
-            watch.hold(self.sock)
+        if self.sock is not None:
+            self._tell_watch(is_reused=True)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]
+        handle, self._handle = self._handle, None
+        watch: Watch | None = getattr(_current, "watch", None)
+        if handle is not None and not (watch is not None and watch.adopt(handle)):
+            handle.close()
 
-class _WatchedHTTP(_Watched, HTTPConnection):
+    def _tell_watch(self, *, is_reused: bool = False) -> None:
+        watch: Watch | None = getattr(_current, "watch", None)
+        if watch is not None and self._handle is not None and watch.sock is None:
+            watch.was_reused = is_reused
+            watch.hold(self._handle)
+
+
+class _HTTP(_Watched, HTTPConnection):
     pass
 
 
-class _WatchedHTTPS(_Watched, HTTPSConnection):
+class _HTTPS(_Watched, HTTPSConnection):
     pass
 
 
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedHTTP
+class WatchedHTTPPool(HTTPConnectionPool):
+    """Connections that a watchdog can shut down."""
+
+    ConnectionCls = _HTTP
 
 
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedHTTPS
+class WatchedHTTPSPool(HTTPSConnectionPool):
+    """Connections that a watchdog can shut down, with TLS."""
 
-
-def watched_manager(num_pools: int, maxsize: int, block: bool = False, **kwargs: Any) -> PoolManager:
-    """Return urllib3's pool manager with connections that a watchdog can shut down."""
-    manager = PoolManager(num_pools=num_pools, maxsize=maxsize, block=block, **kwargs)
-    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-    return manager
+    ConnectionCls = _HTTPS
