@@ -88,8 +88,9 @@ class Watchdog:
             if self._thread is None or not self._thread.is_alive():  # started late: threads do not survive a fork
                 self._thread = threading.Thread(target=self._run, name="crm-watchdog", daemon=True)
                 self._thread.start()
-            heapq.heappush(self._heap, (deadline.at, next(self._order), deadline, watch))
-            if self._heap[0][3] is watch:  # else it wakes early enough
+            entry = (deadline.at, next(self._order), deadline, watch)
+            heapq.heappush(self._heap, entry)
+            if self._heap[0] is entry:  # waking a thread costs more than all the rest
                 self._wake.notify()
         try:
             yield watch

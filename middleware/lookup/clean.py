@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -73,7 +74,9 @@ def clean_body(text: str, *, is_markdown: bool) -> tuple[str, bool]:
 
 def clean_text(text: str, most: int = MAX_LINE) -> str:
     """Return ``text`` without control characters, cut at ``most`` characters."""
-    text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    if not text.isprintable():  # most texts are, and a card has many
+        text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = text.strip()
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -91,14 +94,22 @@ def web_url(url: str | None) -> str | None:
 def _clean_fields(record: RecordT) -> RecordT:
     """Return the record with short texts cleaned, empty optional ones ``None``, and naive moments read in UTC."""
     changes: dict[str, object] = {}
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if isinstance(value, str) and field.name != "body":
-            text = clean_text(value, MAX_URL if field.name.endswith(("url", "link")) else MAX_LINE)
-            changes[field.name] = text or (None if field.default is None else text)
+    for name, most, is_optional in _limits(type(record)):  # type: ignore[arg-type]  # a type is hashable
+        value = getattr(record, name)
+        if isinstance(value, str):
+            text = clean_text(value, most) or (None if is_optional else "")
+            if text != value:
+                changes[name] = text
         elif isinstance(value, datetime) and value.tzinfo is None:
-            changes[field.name] = value.replace(tzinfo=UTC)
-    return replace(record, **changes)  # type: ignore[arg-type]  # mypy cannot match names to fields
+            changes[name] = value.replace(tzinfo=UTC)
+    return replace(record, **changes) if changes else record  # type: ignore[arg-type]  # mypy cannot match names
+
+
+@cache
+def _limits(kind: type[Record]) -> list[tuple[str, int, bool]]:
+    """Return the fields that are looked at: name, most characters of a text, whether it may be unknown."""
+    looked_at = [field for field in fields(kind) if field.name != "body"]
+    return [(f.name, MAX_URL if f.name.endswith(("url", "link")) else MAX_LINE, f.default is None) for f in looked_at]
 
 
 def _fallback_name(contact: Contact) -> str:

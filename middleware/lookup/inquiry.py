@@ -81,7 +81,7 @@ class Inquiry:
             return self.finished.result()
         if found is None:
             found = self._partial()
-            self.let_go()
+        self.let_go()  # what is still missing is for the cache
         return self._finish(found) if found else TimedOut()
 
     def let_go(self) -> None:

@@ -86,6 +86,7 @@ def test_amount_is_a_number_a_reader_takes(amount: Any, sent: object) -> None:
     """Whole amounts have no fraction, nothing is a boolean, and what JSON cannot say is left out."""
     answer = dump_activity(Deal(timestamp=NOW, amount=amount))
     assert answer.get("amount") == sent
+    assert ("amount" in answer) == (sent is not None)
     assert not isinstance(answer.get("amount"), bool)
 
 

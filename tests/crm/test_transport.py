@@ -119,4 +119,4 @@ def test_a_request_is_the_one_that_requests_would_send(
     for name, value in {"Accept": "application/json", "User-Agent": "m8crm"}.items():
         theirs.headers.setdefault(name, value)
     assert (ours.method, ours.url, ours.body) == (theirs.method, theirs.url, theirs.body)
-    assert dict(ours.headers.lower_items()) == dict(theirs.headers.lower_items())  # type: ignore[attr-defined]
+    assert dict(ours.headers.lower_items()) == dict(theirs.headers.lower_items())

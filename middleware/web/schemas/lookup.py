@@ -8,7 +8,7 @@ import math
 from datetime import datetime, timedelta
 from typing import Any
 
-from marshmallow import Schema, fields, post_dump, validate
+from marshmallow import Schema, fields, validate
 
 from middleware.lookup.card import Card
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
@@ -40,15 +40,14 @@ class Amount(fields.Number[float]):
 class AnswerSchema(Schema):
     """Leaves out what is unknown: no null, no empty list, no empty text but a required one (specs/README.md)."""
 
-    @post_dump
-    def leave_out_unknown(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Drop the keys whose value says nothing."""
-        required = {key for key, field in self.fields.items() if field.required}
-        return {
-            key: value
-            for key, value in data.items()
-            if value not in (None, "", [], {}) or (value == "" and key in required)
-        }
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._required = {field.attribute or name for name, field in self.fields.items() if field.required}
+
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        """Return the attribute, or what marshmallow leaves out when it says nothing; a hook, since a card has many."""
+        value = getattr(obj, attr, default)
+        return default if value is None or (value in ("", ()) and attr not in self._required) else value
 
 
 def _type(name: str) -> fields.String:
@@ -73,7 +72,7 @@ class PhoneNumberSchema(AnswerSchema):
 class CompanyInfoSchema(AnswerSchema):
     """CompanyInfo."""
 
-    name = fields.String()
+    name = fields.String(attribute="company")
     title = fields.String()
 
 
@@ -196,16 +195,16 @@ class ContactSchema(AnswerSchema):
     lastName = fields.String(attribute="last_name")
     avatarUrl = fields.URL(attribute="avatar_url")
     coverPhotoUrl = fields.URL(attribute="cover_photo_url")
-    emails = fields.List(fields.Nested(EmailSchema))
-    phoneNumbers = fields.List(fields.Nested(PhoneNumberSchema), attribute="numbers")
+    emails = fields.Nested(EmailSchema, many=True)
+    phoneNumbers = fields.Nested(PhoneNumberSchema, many=True, attribute="numbers")
     companyInfo = fields.Nested(CompanyInfoSchema)
-    fields_ = fields.List(fields.Nested(FieldSchema), attribute="fields", data_key="fields")
+    fields_ = fields.Nested(FieldSchema, many=True, attribute="fields", data_key="fields")
     activities = fields.List(
         fields.Raw(metadata={"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ACTIVITY_SCHEMAS]}),
         metadata={"description": "Newest first, at most ten of a type."},
     )
-    createActivityUrls = fields.List(fields.Nested(CreateUrlSchema))
-    createActivityUrl = fields.List(fields.Nested(CreateUrlSchema), metadata={"deprecated": True})
+    createActivityUrls = fields.Nested(CreateUrlSchema, many=True)
+    createActivityUrl = fields.Nested(CreateUrlSchema, many=True, metadata={"deprecated": True})
     moreInfoUrl = fields.URL(attribute="url")
 
 
@@ -227,7 +226,7 @@ def dump_card(card: Card, deprecated_names: bool) -> bytes:
     """Return the card as the JSON that M8Com expects; raises ``ValueError`` or ``TypeError`` for garbage."""
     contact = card.contact
     answer: dict[str, Any] = _contact.dump(contact)
-    company = _company.dump({"name": contact.company, "title": contact.title})
+    company = _company.dump(contact)
     links = _links.dump(card.links)
     if company:
         answer["companyInfo"] = company
@@ -243,7 +242,8 @@ def dump_card(card: Card, deprecated_names: bool) -> bytes:
 def dump_activity(activity: Activity, deprecated_names: bool = False) -> dict[str, Any]:
     """Return one activity as the specification's table has it."""
     name, schema, moment, substitute = _ACTIVITIES[type(activity)]
-    answer: dict[str, Any] = {"type": name, **schema.dump(activity)}
+    known = {key: value for key, value in schema.dump(activity).items() if value is not None}  # an amount of NaN
+    answer: dict[str, Any] = {"type": name, **known}
     answer.setdefault("body", "")
     answer.setdefault(moment, answer[substitute])
     if not activity.markdown:
