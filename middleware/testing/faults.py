@@ -191,8 +191,21 @@ class _Faults:
     def endless(self) -> None:
         """Send a body without end, as fast as it is taken."""
         self._connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while not self._is_over.is_set():
-            self._connection.sendall(b"a" * 65_536)
+        self._flood(b"a" * 65_536)
+
+    def endless_header(self) -> None:
+        """Send one header without end."""
+        self._connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        self._flood(b"a" * 65_536)
+
+    def endless_headers(self) -> None:
+        """Send headers without end."""
+        self._connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        self._flood(b"X-Many: a\r\n" * 1_000)
+
+    def endless_status(self) -> None:
+        """Say for ever that the answer is about to come."""
+        self._flood(b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000)
 
     def gzip_bomb(self) -> None:
         """Send little that unpacks to twenty megabytes."""
@@ -201,6 +214,10 @@ class _Faults:
     def bad_gzip(self) -> None:
         """Say gzip and send something else."""
         self._connection.sendall(_answer(200, OK, "Content-Encoding: gzip\r\n"))
+
+    def _flood(self, data: bytes) -> None:
+        while not self._is_over.is_set():
+            self._connection.sendall(data)
 
     def _drip(self) -> None:
         _drip(self._connection, self._is_over)
