@@ -7,9 +7,10 @@ from pathlib import Path
 chdir = str(Path(__file__).resolve().parent.parent)
 sys.path.insert(0, chdir)
 bind = f"{os.environ.get('M8CRM_HOST', '127.0.0.1')}:{os.environ.get('M8CRM_PORT', '8080')}"
-worker_class = "gthread"
+worker_class = "middleware.web.inline.InlineWorker"
 workers = int(os.environ.get("M8CRM_WEB_WORKERS", "2"))
-threads = int(os.environ.get("M8CRM_THREADS", "64"))
+threads = int(os.environ.get("M8CRM_THREADS", "512"))
+worker_connections = 1024 + 2 * threads
 backlog = 2048
 keepalive = 15
 timeout = 30  # of a worker that does not answer its master; requests have their own deadline

@@ -22,6 +22,7 @@ from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
 from middleware.lookup.service import LookupService
+from middleware.lookup.shared import SharedAnswers
 from middleware.lookup.traces import TraceLog
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
@@ -46,9 +47,12 @@ class Parts:
     lookups: LookupService
     generations: Generations
     traces: TraceLog
+    shared: SharedAnswers | None = None
 
     def close(self) -> None:
-        """Close what is open on disk."""
+        """Close what is open on disk, and to Redis."""
+        if self.shared:
+            self.shared.close()
         self.traces.flush()
         self.inbox.close()
         self.generations.close()
@@ -61,11 +65,16 @@ def build_parts(settings: Settings) -> Parts:
     generations = Generations(settings.data / "generations")
     inbox = Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC))
     traces = TraceLog(settings.data / "traces.db", key=key)
-    lookups = LookupService(
-        dump=dump_card, generations=generations, own_calls=partial(logged_calls, inbox), keep_trace=traces.add
-    )
     store = SharedStore(settings.redis_url) if settings.redis_url else None
     accounts = Accounts(settings.data / "accounts", share=partial(RedisBudget, store) if store else None)
+    shared = SharedAnswers(store, generations) if store else None
+    lookups = LookupService(
+        dump=dump_card,
+        generations=generations,
+        own_calls=partial(logged_calls, inbox),
+        shared=shared,
+        keep_trace=traces.add,
+    )
     return Parts(
         settings=settings,
         key=key,
@@ -74,12 +83,13 @@ def build_parts(settings: Settings) -> Parts:
         lookups=lookups,
         generations=generations,
         traces=traces,
+        shared=shared,
     )
 
 
 def build_worker(parts: Parts) -> Worker:
     """Return the worker that delivers what the inbox holds."""
-    return Worker(parts.inbox, parts.tenants, on_delivered=parts.generations.bump)
+    return Worker(parts.inbox, parts.tenants, on_delivered=parts.lookups.change)
 
 
 def create_app(settings: Settings | None = None, *, parts: Parts | None = None) -> Flask:

@@ -7,6 +7,7 @@ alone for a second: an outage costs one call in a second its 50 ms, and the othe
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from threading import BoundedSemaphore, Lock
@@ -30,6 +31,7 @@ class SharedStore:
     """One per process; nothing is opened before the first call, which comes after the fork."""
 
     def __init__(self, url: str, *, clock: Clock = time.monotonic) -> None:
+        self.url = url
         self._redis = connect(url, max_connections=CONNECTIONS)
         self._clock = clock
         self._lock = Lock()
@@ -59,7 +61,8 @@ class SharedStore:
         return down_until is not None and self._clock() < down_until
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and leave Redis alone from now on."""
+        self._down_until = math.inf
         self._redis.close()
 
     def _may_try(self) -> bool:

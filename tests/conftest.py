@@ -64,31 +64,53 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class RedisServer:
+    """A real Redis of the test's own, that can be stopped and started again at the same place."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("redis-server")
+        if program is None and os.environ.get("CI") == "true":
+            pytest.fail("redis-server is missing: apt-get install redis-server")
+        if program is None:
+            pytest.skip("redis-server is not installed")
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self._command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+        self._folder = folder
+        self.url = f"redis://127.0.0.1:{port}"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, cwd=self._folder, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        assert any("Ready to accept connections" in line for line in self.process.stdout), "redis-server did not start"
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
 @pytest.fixture(scope="session")
-def _redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if program is None and os.environ.get("CI") == "true":
-        pytest.fail("redis-server is missing: apt-get install redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
-    with subprocess.Popen(
-        [program, *options], cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout
-        assert any("Ready to accept connections" in line for line in server.stdout), "redis-server did not start"
-        yield f"redis://127.0.0.1:{port}"
-        server.kill()
+def _shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture
-def redis_server(_redis_url: str) -> str:
+def redis_server(_shared_redis: RedisServer) -> str:
     """Return the URL of a real Redis that is empty."""
-    with redis.Redis.from_url(_redis_url) as client:
+    with redis.Redis.from_url(_shared_redis.url) as client:
         client.flushall()
-    return _redis_url
+    return _shared_redis.url
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """Return a real Redis that the test may kill."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
 
 
 @pytest.fixture

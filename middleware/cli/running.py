@@ -99,7 +99,7 @@ def worker(ctx: click.Context, as_json: bool) -> None:
         print_json({"status": "delivering", "pid": os.getpid()})
     stop.wait()
     delivering.stop()
-    parts.inbox.close()
+    parts.close()
 
 
 def _placed(settings: Settings, host: str, port: int) -> Settings:

@@ -14,13 +14,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.auth import AuthBase
 
-from middleware.crm.transport import transport_to
-from middleware.crm.watchdog import Watch, Watchdog
+from middleware.crm.transport import Transport
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -36,11 +35,12 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_VENDOR_TEXT = 500  # characters
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
+_PLAIN = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(:\d+)?(/([A-Za-z0-9_~-][A-Za-z0-9._~-]*)?)+")  # nothing to escape
 Classify = Callable[[requests.Response], CRMError | None]
 Guard = Callable[[], AbstractContextManager[None]]  # around every request: what protects the account
 
 
-_watchdog = Watchdog()
+_transport = Transport()
 
 
 class CRMSession:
@@ -93,7 +93,7 @@ class CRMSession:
         if self._deadline.is_over:  # nothing is sent, and nothing is known of the CRM
             raise CRMTimeoutError(f"no time was left to ask {host}")
         with self._guard():
-            response = self._send_in_time(request, host)
+            response = _transport.send(request, self._base_url, host, self._deadline.remaining, self._max_bytes)
             error = self._classify(response) if self._classify else None
             error = error or _error_of(response, host)
             if error is not None:
@@ -102,54 +102,16 @@ class CRMSession:
 
     def _url(self, path: str) -> tuple[str, str]:
         """Return the URL and its host."""
-        origin, host = _origin(self._base_url)
+        place, host = _place(self._base_url)
         if not _ABSOLUTE.match(path):
             return f"{self._base_url}/{path.lstrip('/')}", host
-        if _origin(path)[0] != origin:
+        if _place(path)[0] != place:
             raise CRMRejectedError("the URL is not on this CRM's host")
         return path, host
 
-    def _send_in_time(self, request: requests.PreparedRequest, host: str) -> requests.Response:
-        for is_last in (False, True):
-            with _watchdog.watch(self._deadline) as watch:
-                try:
-                    return self._send(request, host, watch)
-                except requests.exceptions.ContentDecodingError:
-                    raise CRMResponseError(f"{host} answered with a broken encoding") from None
-                except requests.RequestException as error:
-                    if watch.has_barked or self._deadline.is_over or isinstance(error, requests.Timeout):
-                        raise CRMTimeoutError(f"{host} did not answer in time") from None
-                    if is_last or not _is_stale(error, watch, request):
-                        raise CRMUnavailableError(f"{host} could not be reached ({type(error).__name__})") from None
-        raise AssertionError("the second round always ends")
-
-    def _send(self, request: requests.PreparedRequest, host: str, watch: Watch) -> requests.Response:
-        remaining = self._deadline.remaining
-        if remaining <= 0:
-            raise requests.Timeout
-        response = transport_to(self._base_url).send(request, stream=True, timeout=remaining)
-        try:
-            response._content = self._read(response, host)  # what requests does itself when it is not streaming
-        except BaseException:
-            response.close()
-            raise
-        if watch.has_barked:  # a socket that is shut down looks like the end of the header or body
-            raise requests.Timeout
-        return response
-
-    def _read(self, response: requests.Response, host: str) -> bytes:
-        body = bytearray()
-        for chunk in response.iter_content(16_384):
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise CRMResponseError(f"{host} answered more than {self._max_bytes} bytes")
-            if self._deadline.is_over:
-                raise requests.Timeout
-        return bytes(body)
-
 
 @lru_cache
-def _origin(url: str) -> tuple[tuple[str, str], str]:
+def _place(url: str) -> tuple[tuple[str, str], str]:
     """Return scheme and place, and the host's name."""
     parts = urlsplit(url)
     if not parts.hostname:
@@ -157,6 +119,12 @@ def _origin(url: str) -> tuple[tuple[str, str], str]:
     if parts.scheme != "https" and parts.hostname not in LOOPBACK:
         raise CRMRejectedError("only https reaches a CRM")
     return (parts.scheme, parts.netloc), parts.hostname
+
+
+def _is_plain(params: Any) -> bool:
+    return params is None or (
+        isinstance(params, dict) and all(isinstance(part, str | int) for item in params.items() for part in item)
+    )
 
 
 def _prepare(
@@ -170,22 +138,19 @@ def _prepare(
     json: Any = None,
     files: Any = None,
 ) -> requests.PreparedRequest:
-    """Do what ``requests.Request.prepare`` does, without cookies and hooks."""
+    """Do what ``requests.Request.prepare`` does, without cookies and hooks, and plain addresses quickly."""
     request = requests.PreparedRequest()
-    request.hooks = {}
+    request.hooks = {"response": []}
     request.method = method
-    request.prepare_url(url, params or {})
+    if _PLAIN.fullmatch(url) and _is_plain(params):
+        query = urlencode(params or {})
+        request.url = f"{url}?{query}" if query else url
+    else:
+        request.prepare_url(url, params or {})
     request.prepare_headers({"Accept": "application/json", "User-Agent": "m8crm", **(headers or {})})
     request.prepare_body(data, files, json)
     request.prepare_auth(auth, url)
     return request
-
-
-def _is_stale(error: requests.RequestException, watch: Watch, request: requests.PreparedRequest) -> bool:
-    """Whether an idle connection had died: the one case in which a GET is sent again."""
-    causes = error.args[0].args if error.args and isinstance(error.args[0], Exception) else ()
-    has_died = any(isinstance(cause, ConnectionError) for cause in causes)  # before a byte of an answer
-    return request.method == "GET" and watch.was_reused and has_died
 
 
 def _error_of(response: requests.Response, host: str) -> CRMError | None:

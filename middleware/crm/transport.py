@@ -1,28 +1,31 @@
-"""The connections to one CRM, under the interface of ``requests``.
+"""Sends what ``requests`` has prepared through libcurl, which knows a deadline for the whole of a request.
 
-What ``requests`` works out anew for every request is settled here once: the pool, its certificates, proxies (none)
-and cookies (none).
+A time-out of ``requests`` begins anew with every byte, so a CRM that drips its header or body would hold a
+thread as long as it likes; and a request costs a tenth (docs/adr/0004).
 """
 
 from __future__ import annotations
 
-import ssl
-from functools import cache
+from collections import deque
+from dataclasses import dataclass, field
+from io import BytesIO
 from threading import Lock
 from typing import Any
-from urllib.parse import urlsplit
 
+import certifi
+import pycurl
 import requests
+from cachetools import LRUCache
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_encoding_from_headers
-from urllib3 import HTTPConnectionPool
-from urllib3.util.ssl_ import create_urllib3_context
+from requests.utils import get_encoding_from_headers
 
-from middleware.crm.watchdog import WatchedHTTPPool, WatchedHTTPSPool
-from middleware.errors import CRMResponseError
+from middleware.errors import CRMResponseError, CRMTimeoutError, CRMUnavailableError
 
-IDLE = 64  # connections that are kept per CRM and process
+MAX_CRMS = 256  # to which idle connections are kept, the latest used
+MAX_IDLE = 64  # connections to each
+_ERRORS = {value: name[2:].lower() for name, value in vars(pycurl).items() if name.startswith("E_")}
+_REQUESTS_SEND = HTTPAdapter.send
 
 
 class Answer(requests.Response):
@@ -36,59 +39,124 @@ class Answer(requests.Response):
             raise CRMResponseError("the CRM's answer is no JSON") from None
 
 
-class Transport(HTTPAdapter):
-    """Sends to one CRM, on connections that a watchdog can shut down."""
+class Transport:
+    """The connections of this process; each is used by one request at a time."""
 
-    def __init__(self, base_url: str) -> None:
-        super().__init__(max_retries=0)
-        self._pool = _pool(base_url)
+    def __init__(self) -> None:
+        self._idle: LRUCache[str, deque[pycurl.Curl]] = LRUCache(MAX_CRMS)
+        self._lock = Lock()
 
-    def get_connection_with_tls_context(self, *_args: Any, **_kwargs: Any) -> HTTPConnectionPool:
-        """Return the one pool."""
-        return self._pool
+    def send(self, request: requests.PreparedRequest, crm: str, host: str, seconds: float, max_bytes: int) -> Answer:
+        """Return the whole answer, whatever its status, or raise the ``CRMError`` that tells why there is none.
 
-    def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
-        """Do nothing: the pool verifies."""
-
-    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
-        """Return the path: there are no proxies."""
-        return request.path_url
-
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> Answer:
-        """Return the answer without the cookies."""
-        answer = Answer()
-        answer.status_code = resp.status
-        answer.headers = CaseInsensitiveDict(resp.headers)
-        answer.encoding = get_encoding_from_headers(answer.headers)
-        answer.raw = resp
-        answer.reason = resp.reason
-        answer.url = req.url or ""
-        answer.request = req
+        Connections are shared by those who name the same ``crm``.
+        """
+        if HTTPAdapter.send is not _REQUESTS_SEND:  # a test has put a mock of the CRM in its place
+            return _mocked(request, host, seconds)
+        with self._lock:
+            idle = self._idle.get(crm) or self._idle.setdefault(crm, deque(maxlen=MAX_IDLE))
+            curl = idle.pop() if idle else pycurl.Curl()
+        answer = _perform(curl, request, host, seconds, max_bytes)
+        curl.reset()  # holds nothing of the request or its answer, and leaves the connection
+        idle.append(curl)  # only after an answer: what has failed is not used again
         return answer
 
 
-_transports: dict[str, Transport] = {}
-_lock = Lock()
+def _mocked(request: requests.PreparedRequest, host: str, seconds: float) -> Answer:
+    answer = Answer()
+    try:
+        vars(answer).update(vars(HTTPAdapter().send(request, timeout=seconds)))
+    except requests.Timeout:
+        raise CRMTimeoutError(f"{host} did not answer in time") from None
+    except requests.RequestException as error:
+        raise CRMUnavailableError(f"{host} could not be reached ({type(error).__name__})") from None
+    return answer
 
 
-def transport_to(base_url: str) -> Transport:
-    """Return the process's transport to a CRM."""
-    with _lock:
-        if base_url not in _transports:
-            _transports[base_url] = Transport(base_url)
-        return _transports[base_url]
+@dataclass(slots=True)
+class _Incoming:
+    max_bytes: int
+    head: list[bytes] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    is_too_large: bool = False
+
+    def take_head(self, line: bytes) -> None:
+        if line.startswith(b"HTTP/"):  # what was before belongs to an interim answer
+            self.head.clear()
+        self.head.append(line)
+
+    def take_body(self, data: bytes) -> int:
+        self.body += data
+        self.is_too_large = len(self.body) > self.max_bytes
+        return -1 if self.is_too_large else len(data)
 
 
-def _pool(base_url: str) -> HTTPConnectionPool:
-    parts = urlsplit(base_url)
-    if parts.scheme == "https":
-        return WatchedHTTPSPool(parts.hostname or "", parts.port, maxsize=IDLE, ssl_context=_tls())
-    return WatchedHTTPPool(parts.hostname or "", parts.port, maxsize=IDLE)
+def _perform(curl: pycurl.Curl, request: requests.PreparedRequest, host: str, seconds: float, max_bytes: int) -> Answer:
+    incoming = _Incoming(max_bytes)
+    _prepare(curl, request)
+    curl.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
+    curl.setopt(pycurl.HEADERFUNCTION, incoming.take_head)
+    curl.setopt(pycurl.WRITEFUNCTION, incoming.take_body)
+    try:
+        curl.perform()
+    except pycurl.error as error:  # its message may hold an address
+        code = error.args[0]
+        if incoming.is_too_large:
+            raise CRMResponseError(f"{host} answered more than {max_bytes} bytes") from None
+        if code == pycurl.E_OPERATION_TIMEDOUT:
+            raise CRMTimeoutError(f"{host} did not answer in time") from None
+        if code == pycurl.E_BAD_CONTENT_ENCODING:
+            raise CRMResponseError(f"{host} answered with a broken encoding") from None
+        raise CRMUnavailableError(f"{host} could not be reached ({_ERRORS.get(code, code)})") from None
+    return _answer(request, incoming)
 
 
-@cache
-def _tls() -> ssl.SSLContext:
-    """Return what every connection trusts; to read all certificates takes longer than a handshake."""
-    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
-    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
-    return context
+def _prepare(curl: pycurl.Curl, request: requests.PreparedRequest) -> None:
+    """Set all options anew: no redirects, no cookies, no proxies of the environment, TLS verified."""
+    curl.setopt(pycurl.NOSIGNAL, 1)  # signals and threads do not go together
+    curl.setopt(pycurl.PROXY, "")
+    curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+    curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    curl.setopt(pycurl.CAINFO, certifi.where())
+    curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all it can decode
+    curl.setopt(pycurl.PATH_AS_IS, 1)
+    curl.setopt(pycurl.MAXCONNECTS, 1)
+    curl.setopt(pycurl.URL, request.url or "")
+    body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+    if not isinstance(body, bytes):
+        raise TypeError("a request's body is text or bytes")
+    if body:
+        # read by a function that cannot begin anew: so libcurl never sends a body twice, as it otherwise does
+        # when a connection that it uses again turns out to be dead
+        curl.setopt(pycurl.POST, 1)
+        curl.setopt(pycurl.POSTFIELDSIZE, len(body))
+        curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
+    elif request.method not in ("GET", "HEAD"):
+        curl.setopt(pycurl.FRESH_CONNECT, 1)
+    if request.method == "HEAD":
+        curl.setopt(pycurl.NOBODY, 1)
+    curl.setopt(pycurl.CUSTOMREQUEST, request.method or "GET")
+    not_added = [b"Expect:"] if "Content-Type" in request.headers else [b"Expect:", b"Content-Type:"]
+    curl.setopt(pycurl.HTTPHEADER, not_added + [_line(name, value) for name, value in request.headers.items()])
+
+
+def _line(name: str, value: str | bytes) -> bytes:
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    return f"{name}: {text}".encode("latin-1") if text else f"{name};".encode()  # libcurl's way to write an empty one
+
+
+def _answer(request: requests.PreparedRequest, incoming: _Incoming) -> Answer:
+    status, *fields = [line.decode("latin-1").strip() for line in incoming.head]
+    answer = Answer()
+    _, code, *reason = status.split(" ", 2)
+    answer.status_code, answer.reason = int(code), " ".join(reason)
+    answer.headers = CaseInsensitiveDict()
+    for line in fields:
+        name, colon, value = line.partition(":")
+        if colon:
+            known = answer.headers.get(name)
+            answer.headers[name] = f"{known}, {value.strip()}" if known else value.strip()
+    answer.encoding = get_encoding_from_headers(answer.headers)
+    answer.url, answer.request = request.url or "", request
+    answer._content = bytes(incoming.body)
+    return answer

@@ -14,7 +14,7 @@ from threading import Condition
 
 from middleware.generations import Generation
 from middleware.lookup.assemble import assemble
-from middleware.lookup.cache import Key
+from middleware.lookup.cache import Age, Key
 from middleware.lookup.card import Busy, Failed, Found, Hit, Miss, Result, TimedOut
 from middleware.lookup.search import Search, Tools, failure
 from middleware.lookup.slots import Bulkheads, Slot
@@ -52,6 +52,8 @@ class Inquiry:
     _results: dict[int, Found | Result] = field(default_factory=dict)
     _own_calls: Future[Sequence[Call]] | None = None
     _window: Deadline | None = None
+    _older: Hit | Miss | None = None  # good enough to be answered at once
+    _is_let_go: bool = False
     _changed: Condition = field(default_factory=Condition)
 
     def start(self, bulkheads: Bulkheads) -> None:
@@ -64,6 +66,8 @@ class Inquiry:
             slot = bulkheads.of(tenant, source).take()
             search = Search(tenant, source, number, numeric_id, self.trace, self.tools)
             self._searches.append((search, slot) if slot else None)
+        if self._is_let_go:
+            self.let_go()
         for place, taken in enumerate(self._searches):
             if taken:
                 taken[0].start(partial(self._report, place))
@@ -74,11 +78,14 @@ class Inquiry:
         """Return the answer that is right for a caller who has until ``deadline``."""
         window = self._window_of(deadline)
         with self._changed:
-            while (found := self._decided(window)) is None and not self.finished.done() and not deadline.is_over:
+            while (found := self._decided(window)) is None and not self._is_over and not deadline.is_over:
                 self._changed.wait(deadline.remaining if window.is_over else min(window.remaining, deadline.remaining))
         trace.left_out += self._left_out()
         if self.finished.done():
             return self.finished.result()
+        if self._older:
+            trace.cache = Age.REVALIDATE.value
+            return self._older
         if found is None:
             found = self._partial()
         self.let_go()  # what is still missing is for the cache
@@ -86,15 +93,32 @@ class Inquiry:
 
     def let_go(self) -> None:
         """Have the searches go on as late ones: nobody waits for them."""
+        self._is_let_go = True
         for taken in self._searches:
             if taken:
                 taken[1].make_late()
+
+    def offer(self, older: Hit | Miss) -> None:
+        """Give everybody who waits an answer that is good enough while the searches, which begin now, bring another."""
+        self.let_go()
+        with self._changed:
+            self._older = older
+            self._changed.notify_all()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a source was asked here, and not elsewhere."""
+        return bool(self._searches)
 
     def end(self, result: Result) -> None:
         """Give everybody who waits the whole answer."""
         with self._changed:
             self.finished.set_result(result)
             self._changed.notify_all()
+
+    @property
+    def _is_over(self) -> bool:
+        return self.finished.done() or self._older is not None
 
     def _report(self, place: int, result: Found | Result) -> None:
         taken = self._searches[place]

@@ -27,7 +27,7 @@ from middleware.generations import Generations
 from middleware.lookup.cache import Age, AnswerCache, Kept, kept
 from middleware.lookup.card import Hit, Miss, Result, TimedOut
 from middleware.lookup.inquiry import Inquiry, Question
-from middleware.lookup.search import HARD_DEADLINE, Dump, OwnCalls, Search, Tools
+from middleware.lookup.search import HARD_DEADLINE, Dump, OwnCalls, Search, Tools, failure
 from middleware.lookup.slots import Bulkheads
 from middleware.lookup.trace import Trace
 from middleware.model.call import LookupQuery
@@ -78,7 +78,7 @@ class LookupService:
         if known and known[1] is Age.FRESH:
             return known[0]
         if deadline.is_over:  # the caller has hung up while the request waited
-            return self._stale(question, known, trace) or TimedOut()
+            return self._stale(question, trace) or TimedOut()
         inquiry = self._inquiry(question, trace)
         if known and known[1] is Age.REVALIDATE:
             inquiry.let_go()
@@ -86,7 +86,7 @@ class LookupService:
         result = inquiry.wait(deadline, trace)
         if isinstance(result, Hit | Miss):
             return result
-        return self._stale(question, known, trace) or result
+        return self._stale(question, trace) or result
 
     def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | None:
         """Return the answer that needs neither a CRM nor any waiting, the same that :meth:`lookup` gives."""
@@ -99,10 +99,17 @@ class LookupService:
         trace.cache = known[1].value
         return self._ended(tenant, query, trace, known[0])
 
+    def change(self, tenant_id: str, number: str) -> None:
+        """Have the CRM asked for the number again, everywhere; what is known is kept for the case that it fails."""
+        if self._shared:
+            self._shared.change(tenant_id, number)
+        self._generations.bump(tenant_id, number)  # last: what Redis gives until now is not taken for the new
+
     def forget(self, tenant_id: str, number: str | None = None) -> bool:
         """Drop every kept answer for the number, or all of the customer's; tell whether Redis has done so, too."""
-        self._generations.forget(tenant_id, number)
-        return self._shared.forget(tenant_id, number) if self._shared else True
+        is_done = self._shared is None or self._shared.forget(tenant_id, number)
+        self._generations.forget(tenant_id, number)  # last: what Redis gives until now is not kept
+        return is_done
 
     def _ended(self, tenant: Tenant, query: LookupQuery, trace: Trace, result: R) -> R:
         self._keep_trace(trace, tenant.id, str(query_number(tenant, query) or query.number), result)
@@ -136,8 +143,8 @@ class LookupService:
             self._inquiries[flight] = inquiry
 
         def land(finished: Future[Result]) -> None:
-            answer = kept(finished.result(), question.tenant.lookup)
-            if answer:
+            answer = kept(finished.result(), question.tenant.lookup) if inquiry.has_begun else None
+            if answer:  # what came from elsewhere was put when it arrived
                 self._cache.put(question.key, answer, question.generation)
             with self._lock:
                 self._inquiries.pop(flight, None)
@@ -151,27 +158,36 @@ class LookupService:
 
     def _inquire_with_others(self, shared: SharedAnswers, inquiry: Inquiry) -> None:
         """Ask the sources unless another process has the answer or is about to."""
-
-        def search() -> Result:
-            inquiry.start(self._bulkheads)
-            return inquiry.finished.result()
-
         question = inquiry.question
+
+        def search() -> Future[Result]:
+            inquiry.start(self._bulkheads)
+            return inquiry.finished
+
+        def arrived(known: Kept) -> None:
+            self._cache.put(question.key, known, question.generation)
+            if known.fresh > 0:
+                inquiry.trace.cache = "shared"
+            elif known.revalidate > 0:
+                inquiry.offer(known.result)
+
         deadline = Deadline.after(HARD_DEADLINE + timedelta(seconds=1), self._tools.clock)
-        result = shared.ask(question.key, search, lambda found: kept(found, question.tenant.lookup), deadline)
+        try:
+            result = shared.ask(
+                question.key, search, lambda found: kept(found, question.tenant.lookup), deadline, arrived=arrived
+            )
+        except Exception as error:
+            result = failure(error, question.tenant, "redis", "ask")
         if not inquiry.finished.done():
             inquiry.end(result)
 
-    def _stale(self, question: Question, known: tuple[Hit | Miss, Age] | None, trace: Trace) -> Hit | None:
-        """Return what was known before, marked as such."""
-        found: Hit | Miss | None = known[0] if known else None
-        if found is None and self._shared:
-            elsewhere: Kept | None = self._shared.get(question.key)
-            found = elsewhere.result if elsewhere else None
-        if not isinstance(found, Hit):
+    def _stale(self, question: Question, trace: Trace) -> Hit | None:
+        """Return what was known before, here or elsewhere, marked as such."""
+        known = self._cache.get(question.key, question.generation)
+        if known is None or not isinstance(known[0], Hit):
             return None
         trace.cache = Age.STALE.value
-        return replace(found, is_stale=True)
+        return replace(known[0], is_stale=True)
 
 
 def query_number(tenant: Tenant, query: LookupQuery) -> PhoneNumber | None:

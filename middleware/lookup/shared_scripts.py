@@ -1,121 +1,99 @@
 """What Redis does in one step: Lua, so that two machines cannot come between.
 
-An entry of the hash ``answers`` is three moments (fresh, revalidate and stale until; milliseconds of Redis's own
-clock, so that the clocks of the machines do not matter) and the encoded answer.  A number's ``generation`` and its
-customer's are tokens that change whenever something happens to them; together they are the *stamp*: a search that
-began under another stamp is nobody's any more, and what it found is not kept.
+All that is known of a number stands in one hash.  Field ``a…`` is an answer: three moments (fresh, revalidate and
+stale until; milliseconds of Redis's own clock, so that those of the machines do not matter) and the encoded result.
+Field ``f…`` is the flight of the same question: until when its leader is taken for alive, his token and, when he
+has ended with something that is not kept, the encoded result for those who wait.  Whatever happens to the number
+removes its flights: what a leader brings who has lost his is nobody's any more, and is not kept.
 """
 
 from __future__ import annotations
 
-MAX_ENTRIES = 32  # of one number: configurations, sources, numeric ids
+MAX_FIELDS = 64  # of one number: configurations, numeric ids
 
-_PRELUDE = (
-    """
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local function own(key)
-    local kind = redis.call('TYPE', key).ok
-    if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
+_PRELUDE = f"""
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+local function set(field, value, milliseconds)
+    if redis.call('HLEN', KEYS[1]) >= {MAX_FIELDS} then redis.call('DEL', KEYS[1]) end
+    redis.call('HSET', KEYS[1], field, value)
+    if redis.call('PTTL', KEYS[1]) < milliseconds then redis.call('PEXPIRE', KEYS[1], milliseconds) end
 end
-local function read(key, field)
-    own(key)
-    local entry = redis.call('HGET', key, field)
-    if not entry or #entry < 26 or not string.find(entry, '^1[hpm]', 25) then return nil end
-    local fresh, revalidate, stale = struct.unpack('>ddd', entry)
-    if not (math.max(fresh, revalidate, stale) > now) then return nil end
-    return {fresh - now, revalidate - now, stale - now, string.sub(entry, 25)}
-end
-local function write(key, field, fresh, revalidate, stale, body)
-    own(key)
-    local entries, count = redis.call('HGETALL', key), 0
-    for i = 1, #entries, 2 do
-        local dead = #entries[i + 1] < 26
-        if not dead then dead = math.max(struct.unpack('>ddd', entries[i + 1])) <= now end
-        if dead then redis.call('HDEL', key, entries[i]) else count = count + 1 end
-    end
-"""
-    f"    if count >= {MAX_ENTRIES} then redis.call('DEL', key) end"
-    """
-    redis.call('HSET', key, field, struct.pack('>ddd', now + fresh, now + revalidate, now + stale) .. body)
-    local left = math.max(fresh, revalidate, stale)
-    if redis.call('PTTL', key) < left then redis.call('PEXPIRE', key, left) end
-end
-local function stamp(number, tenant)
-    return (redis.call('GET', number) or '') .. '.' .. (redis.call('GET', tenant) or '')
+local function holds(token)
+    local flight = redis.call('HGET', KEYS[1], 'f' .. ARGV[1])
+    return flight and #flight == 40 and string.sub(flight, 9) == token
 end
 """
-)
 
-GET = _PRELUDE + "return read(KEYS[1], ARGV[1]) or false"
-
-PUT = _PRELUDE + ("write(KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]) return 1")
-
-# KEYS: answers, generations of number and tenant, flight, outcome of the leader seen last
-# ARGV: field, token, milliseconds of the lease
+# ARGV: question, token, milliseconds of the lease, 1 when this caller has waited
+# What ended while a caller waited is for him; one who comes later asks the CRM himself.
 ASK = (
     _PRELUDE
     + """
-local found = read(KEYS[1], ARGV[1])
-if found and found[1] > 0 then return {'answer', unpack(found)} end
-local outcome = redis.call('GET', KEYS[5])
-if outcome then return {'outcome', outcome} end
-local stamp = stamp(KEYS[2], KEYS[3])
-local leader = redis.call('GET', KEYS[4])
-if leader and string.sub(leader, 34) == stamp then return {'wait', string.sub(leader, 1, 32)} end
-redis.call('SET', KEYS[4], ARGV[2] .. '.' .. stamp, 'PX', ARGV[3])
-return {'lead', stamp}
+local known, has_waited = {0, 0, 0, ''}, ARGV[4] == '1'
+local answer = redis.call('HGET', KEYS[1], 'a' .. ARGV[1])
+if answer and #answer > 24 then
+    local fresh, revalidate, stale = struct.unpack('>ddd', answer)
+    if fresh > now or not has_waited then
+        known = {fresh - now, revalidate - now, stale - now, string.sub(answer, 25)}
+    end
+    if fresh > now then return {'answer', unpack(known)} end
+end
+local flight = redis.call('HGET', KEYS[1], 'f' .. ARGV[1])
+if flight and #flight >= 40 and struct.unpack('>d', flight) > now then
+    if #flight == 40 then return {'wait', unpack(known)} end
+    if has_waited then return {'outcome', 0, 0, 0, string.sub(flight, 41)} end
+end
+set('f' .. ARGV[1], struct.pack('>d', now + ARGV[3]) .. ARGV[2], tonumber(ARGV[3]))
+return {'lead', unpack(known)}
 """
 )
 
-# KEYS: flights; ARGV: milliseconds of the lease, what each flight must hold
-RENEW = """
-for i, key in ipairs(KEYS) do
-    if redis.call('GET', key) == ARGV[i + 1] then redis.call('PEXPIRE', key, ARGV[1]) end
-end
+# ARGV: question, token, milliseconds of the lease
+RENEW = (
+    _PRELUDE
+    + """
+if not holds(ARGV[2]) then return 0 end
+set('f' .. ARGV[1], struct.pack('>d', now + ARGV[3]) .. ARGV[2], tonumber(ARGV[3]))
 return 1
 """
+)
 
-# KEYS: answers, generations of number and tenant, flight, outcome
-# ARGV: field, what the flight must hold, stamp, fresh, revalidate, stale, answer to keep or '',
-#       outcome for those who wait or '', its milliseconds
+# ARGV: question, token, fresh, revalidate, stale, encoded result or '', milliseconds for those who wait
 FINISH = (
     _PRELUDE
     + """
-if redis.call('GET', KEYS[4]) == ARGV[2] then redis.call('DEL', KEYS[4]) end
-local kept = ARGV[7] ~= '' and stamp(KEYS[2], KEYS[3]) == ARGV[3]
-local fresh = tonumber(ARGV[4])
-if kept then write(KEYS[1], ARGV[1], fresh, tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]) end
-if ARGV[8] ~= '' and not (kept and fresh > 0) then redis.call('SET', KEYS[5], ARGV[8], 'PX', ARGV[9]) end
+if not holds(ARGV[2]) then return 0 end
+redis.call('HDEL', KEYS[1], 'f' .. ARGV[1])
+if ARGV[6] == '' then return 0 end
+local fresh, revalidate, stale = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local longest = math.max(fresh, revalidate, stale)
+if longest > 0 then
+    set('a' .. ARGV[1], struct.pack('>ddd', now + fresh, now + revalidate, now + stale) .. ARGV[6], longest)
+end
+if fresh <= 0 then
+    set('f' .. ARGV[1], struct.pack('>d', now + ARGV[7]) .. ARGV[2] .. ARGV[6], tonumber(ARGV[7]))
+end
 return 1
 """
 )
 
-# KEYS: answers, generation of the number; ARGV: new generation, its milliseconds, channel, news
-# What exists stays good for the case that the CRM fails, and for nothing else.
+# ARGV: channel, news
+# What is known stays good for the case that the CRM fails, and for nothing else.
 CHANGE = (
     _PRELUDE
     + """
-own(KEYS[1])
-local entries = redis.call('HGETALL', KEYS[1])
-for i = 1, #entries, 2 do
-    if #entries[i + 1] < 26 then
-        redis.call('HDEL', KEYS[1], entries[i])
+redis.call('HDEL', KEYS[1], '')  -- a full Redis lets a script go on that has begun to write
+local fields = redis.call('HGETALL', KEYS[1])
+for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 1) == 'a' and #fields[i + 1] > 24 then
+        redis.call('HSET', KEYS[1], fields[i], string.rep('\\0', 16) .. string.sub(fields[i + 1], 17))
     else
-        local _, _, stale = struct.unpack('>ddd', entries[i + 1])
-        local entry = struct.pack('>ddd', 0, 0, stale) .. string.sub(entries[i + 1], 25)
-        redis.call('HSET', KEYS[1], entries[i], entry)
+        redis.call('HDEL', KEYS[1], fields[i])
     end
 end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return redis.call('PUBLISH', ARGV[3], ARGV[4])
+return redis.call('PUBLISH', ARGV[1], ARGV[2])
 """
 )
-
-# The same for a number that must not be shown any more.  It deletes first: a full Redis lets a script go on
-# that has begun to write.
-FORGET = """
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return redis.call('PUBLISH', ARGV[3], ARGV[4])
-"""

@@ -30,7 +30,8 @@ class Span:
 class Trace:
     """The steps of one lookup, in the order they ended; appended to by several threads.
 
-    ``cache`` is what the cache had: ``none`` (not asked), ``fresh``, ``revalidate``, ``stale`` or ``miss``.
+    ``cache`` is what the cache had: ``none`` (not asked), ``fresh``, ``revalidate``, ``stale``, ``miss``
+    or ``shared`` (fresh in Redis).
     ``joined`` is the id of the lookup that asked the CRM for this one, too.  ``left_out`` says in words what
     is not in the answer, and why.
     """

@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from urllib.parse import parse_qs, urlsplit
 
 PAUSE_SECONDS = 0.02  # between two dripped bytes
@@ -64,7 +64,7 @@ class FaultServer:
         """How many connections clients have opened."""
         return len(self._connections)
 
-    def __enter__(self) -> FaultServer:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._accept, name="faults", daemon=True).start()
         return self
 

@@ -10,6 +10,7 @@ from middleware.lookup.trace import Trace
 from middleware.web.answers import NO_STORE, common_headers, request_id
 
 log = structlog.get_logger("m8crm.web")
+READ_AT = "m8crm.read_at"  # in the environ: the moment (monotonic) when the request had come, before it waited
 
 
 def watch_requests(app: Flask, key: bytes) -> None:
@@ -19,6 +20,7 @@ def watch_requests(app: Flask, key: bytes) -> None:
     def begin() -> None:
         g.request_id = request_id(request.headers.get("X-Request-Id", ""))
         g.trace = Trace(id=g.request_id)
+        g.trace.began = request.environ.get(READ_AT, g.trace.began)
 
     @app.after_request
     def end(response: Response) -> Response:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from middleware.shared_store import SharedStore
 from tests.lookup.zoo import Desk
 
 
@@ -14,4 +15,13 @@ from tests.lookup.zoo import Desk
 def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path / "generations")
     yield desk
-    desk.generations.close()
+    desk.close()
+
+
+@pytest.fixture
+def machines(redis_server: str, tmp_path: Path) -> Iterator[tuple[Desk, Desk]]:
+    """Two machines that share a Redis."""
+    desks = tuple(Desk(tmp_path / name, store=SharedStore(redis_server)) for name in ("a", "b"))
+    yield desks[0], desks[1]
+    for desk in desks:
+        desk.close()

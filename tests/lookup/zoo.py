@@ -7,19 +7,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from middleware.crm.base import Context, CRMAdapter
 from middleware.generations import Generations
 from middleware.lookup.card import Card, Result
 from middleware.lookup.service import LookupService
+from middleware.lookup.shared import SharedAnswers
 from middleware.lookup.trace import Trace
 from middleware.model.activity import Call, Note, Task
 from middleware.model.call import LookupQuery, User
 from middleware.model.contact import Contact, ContactNumber
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber, parse_number
+from middleware.shared_store import SharedStore
 from middleware.tenants.tenant import LookupConfig, Source, Tenant
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -93,10 +95,11 @@ class Desk:
     cards: list[Card] = field(default_factory=list)
     own_calls: list[Call] = field(default_factory=list)
     trace: Trace = field(default_factory=Trace)  # of the latest lookup
-    shared: Any = None
+    store: SharedStore | None = None
 
     def __post_init__(self) -> None:
         self.generations = Generations(self.path)
+        self.shared = SharedAnswers(self.store, self.generations) if self.store else None
         self.service = LookupService(
             dump=self._dump,
             generations=self.generations,
@@ -104,6 +107,11 @@ class Desk:
             shared=self.shared,
             clock=lambda: self.now,
         )
+
+    def close(self) -> None:
+        if self.shared:
+            self.shared.close()
+        self.generations.close()
 
     def _dump(self, card: Card, deprecated_names: bool) -> bytes:
         self.cards.append(card)

@@ -42,17 +42,17 @@ class Server:
 
 
 @contextmanager
-def start_gunicorn(folder: Path) -> Iterator[Server]:
+def start_gunicorn(folder: Path, **environ: str) -> Iterator[Server]:
     """Start gunicorn in a folder that is not the project's, on a socket that is open before it starts."""
     secret = build_demo(folder, now=NOW)[0].secrets["insights"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("M8CRM_", "PYTHON", "GUNICORN"))}
-    environ = {"M8CRM_DATA": str(folder), "M8CRM_CUSTOMERS": str(folder / "customers"), "M8CRM_WEB_WORKERS": "1"}
+    own = {"M8CRM_DATA": str(folder), "M8CRM_CUSTOMERS": str(folder / "customers"), "M8CRM_WEB_WORKERS": "1"}
     with socket.create_server(("127.0.0.1", 0)) as listener, (folder / "log").open("wb") as log:
         config, bind = str(ROOT / "config" / "gunicorn.conf.py"), f"fd://{listener.fileno()}"
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "gunicorn", "-c", config, "-b", bind, "wsgi:app"],
             cwd=folder,
-            env=kept | environ,
+            env=kept | own | environ,
             pass_fds=[listener.fileno()],
             stderr=log,
         )

@@ -1,4 +1,4 @@
-"""Tells the other machines what happened to a number, and hears it from them.
+"""Hears from Redis what happened to a number on other machines.
 
 Redis keeps no news for those who are away: whoever comes back takes it that everything was forgotten.
 """
@@ -9,34 +9,24 @@ import json
 import time
 from contextlib import closing
 from threading import Event, Lock, Thread
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from middleware.generations import Generations
 from middleware.shared_store import PAUSE, TIMEOUT, SharedStore, connect
 
 CHANNEL = "m8crm:news"
-SILENCE = 3  # seconds without an answer, after which the connection is given up
+SILENCE = 3.0  # seconds without an answer, after which the connection is given up
 
 
-class Change(NamedTuple):
-    """What happened: to a number, to all of a customer's (no number), or to all (no customer either)."""
-
-    kind: Literal["changed", "forgotten"]
-    tenant_id: str | None
-    number: str | None
-
-    def dump(self) -> str:
-        """Return the news as it is sent."""
-        return json.dumps(self)
+def dump_news(what: str, tenant_id: str, number: str | None) -> str:
+    """Return what is told: the number, or all of the customer's, has ``changed`` or is ``forgotten``."""
+    return json.dumps([what, tenant_id, number])
 
 
 class News:
     """One per process; its thread listens from the first answer on that could become untrue elsewhere."""
 
-    channel = CHANNEL
-
-    def __init__(self, url: str, store: SharedStore, generations: Generations) -> None:
-        self._url = url
+    def __init__(self, store: SharedStore, generations: Generations) -> None:
         self._store = store
         self._generations = generations
         self._lock = Lock()
@@ -46,8 +36,8 @@ class News:
         self._may_have_missed = False
 
     def start(self) -> None:
-        """Listen from now on: what is kept before Redis knows of us could become untrue without our hearing it."""
-        if self._thread:
+        """Listen from now on; what was kept while Redis was down may have become untrue without our hearing it."""
+        if self._thread or self._is_closed.is_set():
             return
         if not self._store.call(lambda redis: redis.ping(), False):
             self._may_have_missed = True
@@ -61,15 +51,13 @@ class News:
                 self._thread = thread
 
     def close(self) -> None:
-        """End the thread within a second."""
+        """Have the thread end, within a second; nobody waits for it."""
         self._is_closed.set()
-        if self._thread:
-            self._thread.join(SILENCE)
 
     def _listen(self) -> None:
         while not self._is_closed.is_set():
             try:
-                with closing(connect(self._url, max_connections=1)) as redis, closing(redis.pubsub()) as channel:
+                with closing(connect(self._store.url, max_connections=1)) as redis, closing(redis.pubsub()) as channel:
                     channel.subscribe(CHANNEL)
                     self._hear(channel)
             except Exception:  # noqa: S110 - the store tells the log when Redis is down
@@ -79,7 +67,7 @@ class News:
     def _hear(self, channel: Any) -> None:
         heard_at = time.monotonic()
         while not self._is_closed.is_set() and time.monotonic() - heard_at < SILENCE:
-            message = channel.get_message(timeout=1.0)
+            message = channel.get_message(timeout=PAUSE)
             if message is None:
                 channel.ping()  # a Redis that is gone without a word is silent like one without news
                 continue
@@ -93,10 +81,10 @@ class News:
 
     def _take(self, data: bytes) -> None:
         try:
-            change = Change(*json.loads(data))
+            what, tenant_id, number = json.loads(data)
         except (ValueError, TypeError):
-            change = Change("forgotten", None, None)  # whatever it was, it was news
-        if change.kind == "changed" and change.tenant_id and change.number:
-            self._generations.bump(change.tenant_id, change.number)
+            what, tenant_id, number = "forgotten", None, None  # whatever it was, it was news
+        if what == "changed" and tenant_id and number:
+            self._generations.bump(tenant_id, number)
         else:
-            self._generations.forget(change.tenant_id, change.number)
+            self._generations.forget(tenant_id, number)

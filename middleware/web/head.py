@@ -1,0 +1,97 @@
+"""Reads the plainest heads of HTTP requests; whatever is not plain is left to gunicorn's own parser.
+
+Hand-written: it need not understand HTTP, only be sure.  ``None`` always means "somebody else decides".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+END = b"\r\n\r\n"
+MAX_PLAIN = 8190  # bytes of a head that is read here, the longest line gunicorn takes
+_LINE = re.compile(rb'GET (/[!"$-~]*) HTTP/1\.1\r\n')  # printable ASCII without "#"
+_FIELD = re.compile(rb"([A-Za-z-]{1,40}):[ \t]*((?:[!-~](?:[ -~]*[!-~])?)?)[ \t]*")
+_PLAIN = frozenset(
+    "host user-agent accept accept-encoding accept-language accept-charset authorization cache-control connection "
+    "forwarded pragma traceparent tracestate via x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto "
+    "x-real-ip x-request-id".split()
+)  # fields that this product and its server either understand here or never look at
+_CONNECTION = {"": True, "keep-alive": True, "close": False}
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.I)
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[^\r\n]{0,256}\r\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainGet:
+    """A GET without a body: its target and its fields, named in small letters."""
+
+    target: str
+    headers: Mapping[str, str]
+    keep_alive: bool
+
+
+def read_plain(head: bytes) -> PlainGet | None:
+    """Return the request of a whole head (with its empty line) if it is as plain as can be."""
+    line = _LINE.match(head) if len(head) <= MAX_PLAIN else None
+    if line is None:
+        return None
+    fields = _read_fields(head[line.end() :])
+    if fields is None:
+        return None
+    return PlainGet(target=line[1].decode("ascii"), headers=fields[0], keep_alive=fields[1])
+
+
+@lru_cache(maxsize=256)  # a sender repeats himself
+def _read_fields(block: bytes) -> tuple[Mapping[str, str], bool] | None:
+    headers: dict[str, str] = {}
+    for line in block.removesuffix(END).split(b"\r\n"):
+        match = _FIELD.fullmatch(line)
+        name = match[1].decode("ascii").lower() if match else ""
+        if match is None or name not in _PLAIN or name in headers:
+            return None
+        headers[name] = match[2].decode("ascii")
+    keep_alive = _CONNECTION.get(headers.get("connection", "").lower())
+    return None if keep_alive is None else (MappingProxyType(headers), keep_alive)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framing:
+    """What a head says of the body behind it: ``length`` in bytes, ``None`` when it comes in chunks."""
+
+    length: int | None = 0
+    expects_continue: bool = False
+
+
+def read_framing(head: bytes) -> Framing:
+    """Return how long the body is; no body where the head contradicts itself, since that is refused anyway."""
+    found = [(name.lower(), value.lower()) for name, value in _FRAMING.findall(head)]
+    fields = dict(found)
+    if len(fields) < len(found) or fields.get(b"expect", b"100-continue") != b"100-continue":
+        return Framing()
+    length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
+    is_modern = head.find(b" HTTP/1.1\r\n", 0, head.find(b"\r\n") + 2) > 0
+    expects = b"expect" in fields and is_modern
+    if coding is not None:
+        return Framing(length=None, expects_continue=expects) if (coding, length) == (b"chunked", None) else Framing()
+    if length is None or not length.isdigit() or len(length) > 18:
+        return Framing()
+    return Framing(length=int(length), expects_continue=expects)
+
+
+def chunks_end(data: bytes | bytearray, at: int) -> tuple[int, bool]:
+    """Return where to go on reading chunks next time, and whether the last one (or nonsense) is there."""
+    while True:
+        size = _SIZE.match(data, at)
+        if size is None:
+            return at, data.find(b"\n", at) >= 0 or len(data) - at > 300  # no size line, or one that is too long
+        if int(size[1], 16) == 0:
+            last = size.end()
+            return at, data.startswith(b"\r\n", last) or data.find(END, last) >= 0
+        behind = size.end() + int(size[1], 16) + 2
+        if behind > len(data):
+            return at, False
+        at = behind

@@ -1,0 +1,301 @@
+"""gunicorn's worker for lookups: one thread reads every connection and gives the answers that are ready at once.
+
+A ``gthread`` worker whose poller reads requests itself.  A plain lookup with a fresh answer costs no other thread,
+no Flask and no environ; everything else goes to the pool as soon as it is there as a whole, and there to gunicorn's
+own parser and code.  So a sender who drips bytes, or takes his answer slowly, occupies no thread.  Hand-written:
+docs/adr/0003.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+from contextlib import suppress
+from functools import lru_cache, partial
+from math import inf
+from typing import Any
+
+from gunicorn import SERVER, util
+from gunicorn.workers.gthread import ThreadWorker
+
+from middleware.web.answers import problem_answer
+from middleware.web.connection import Connection, State
+from middleware.web.fast import FastPath, Finished
+from middleware.web.head import read_plain
+from middleware.web.lines import Lines
+from middleware.web.requests import READ_AT
+
+RECEIVE = 65_536  # bytes that are taken at once
+SWEEP_EVERY = 0.25  # seconds between looks at all deadlines
+READ_SECONDS = 10.0  # unless M8CRM_READ_TIMEOUT says otherwise
+WRITE_SECONDS = 30.0  # an answer must be taken by then
+LINGER_SECONDS = 2.0  # a connection is read on after its last answer, or a reset may overtake the answer
+LINGER_BYTES = 1_048_576
+EVENTS = {
+    State.READING: selectors.EVENT_READ,
+    State.WRITING: selectors.EVENT_WRITE,
+    State.CLOSING: selectors.EVENT_READ,
+}
+
+
+class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """A ``ThreadWorker`` that never waits for a sender."""
+
+    alive: bool
+    nr: int
+    wsgi: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections: set[Connection] = set()
+        self.lines = Lines()
+        self.fast: FastPath | None = None
+        self.read_seconds = READ_SECONDS
+        self.max_body = 0
+        self._swept_at = 0.0
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse what only gunicorn's own workers can do."""
+        if cfg.is_ssl or cfg.proxy_protocol != "off" or cfg.protocol != "http" or cfg.http2_cleartext != "off":
+            raise SystemExit("m8crm speaks plain HTTP/1.1; put a proxy before it that speaks TLS (docs/operations.rst)")
+        super().check_config(cfg, log)
+
+    def load_wsgi(self) -> None:
+        """Load the application; take its parts for the fast path."""
+        super().load_wsgi()
+        app = self.wsgi
+
+        def timed(environ: dict[str, Any], start_response: Any) -> Any:
+            environ[READ_AT] = environ["gunicorn.socket"].read_at
+            return app(environ, start_response)
+
+        self.wsgi = timed
+        parts = getattr(self.app.callable, "extensions", {}).get("m8crm")
+        if parts is None:
+            return
+        self.read_seconds, self.max_body = parts.settings.read_timeout, parts.settings.max_body
+        if not (self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):  # both need what only gunicorn does
+            self.fast = FastPath(tenants=parts.tenants, lookups=parts.lookups, key=parts.key, lines=self.lines)
+
+    def run(self) -> None:
+        """Serve until told to stop, then finish what is under way."""
+        try:
+            super().run()
+        finally:
+            self.lines.close()
+
+    def accept(self, listener: Any) -> None:
+        """Take a new connection, if need be in the place of the one that has waited longest."""
+        if self.nr_conns >= self.worker_connections - 1:
+            self._make_room()
+        try:
+            wire, client = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._make_room()
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        connection = Connection(self.cfg, wire, client, listener.getsockname())
+        connection.deadline = time.monotonic() + self.cfg.keepalive
+        self.connections.add(connection)
+        self.nr_conns += 1
+        self._read(connection)
+
+    def on_event(self, connection: Connection, _wire: Any) -> None:
+        """Go on with a connection that the poller has reported."""
+        if connection.state is State.READING:
+            self._read(connection)
+        elif connection.state is State.WRITING:
+            self._write(connection)
+            self._proceed(connection)
+        elif connection.state is State.CLOSING:
+            self._linger(connection)
+
+    def handle(self, conn: Connection) -> bool:
+        """Answer a request on a thread, and send what can be sent at once: that need not wait for the poller."""
+        keep_alive = bool(super().handle(conn))
+        conn.end()
+        try:
+            conn.flush()
+        except OSError:
+            conn.out, keep_alive = memoryview(b""), False
+        return keep_alive
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        """Answer a request; behind one that did not come whole there is no other."""
+        req.must_close = req.must_close or conn.is_cut_off
+        return super().handle_request(req, conn)
+
+    def finish_request(self, conn: Connection, fs: Any) -> None:
+        """Take a connection back from its thread."""
+        if fs.cancelled() or fs.exception():
+            self._drop(conn)
+            return
+        conn.keep_alive = fs.result()
+        self._write(conn)
+        self._proceed(conn)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """End every connection whose time is over, or all that no thread has."""
+        now = time.monotonic()
+        if not force and now - self._swept_at < SWEEP_EVERY:
+            return
+        self._swept_at = now
+        for connection in [c for c in self.connections if c.deadline <= now or (force and c.state in EVENTS)]:
+            if connection.state is State.READING and connection.buffer and not force:
+                self._refuse_late(connection)
+            else:
+                self._drop(connection)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Close idle connections by ``deadline``, since the worker stops."""
+        for connection in self.connections:
+            if connection.state is State.READING and not connection.buffer:
+                connection.deadline = min(connection.deadline, deadline)
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            data = connection.wire.recv(RECEIVE)
+        except BlockingIOError:
+            self._watch(connection)
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        if data:
+            if not connection.buffer:
+                connection.deadline = time.monotonic() + self.read_seconds
+            connection.buffer += data
+            self._proceed(connection)
+        elif connection.buffer:
+            self._hand_over(connection)  # a part of a request has its answer, too
+            self._watch(connection)
+        else:
+            self._drop(connection)
+
+    def _proceed(self, connection: Connection) -> None:
+        """Answer what has come, as far as nobody must be waited for."""
+        while connection.state is State.READING and connection.buffer:
+            answer = self._ready_answer(connection)
+            if answer is not None:
+                connection.out = memoryview(answer)
+                self._write(connection)
+            elif connection.is_whole() or connection.is_hopeless(self.max_body):
+                self._hand_over(connection)
+            else:
+                self._tell_to_continue(connection)
+                break
+        self._watch(connection)
+
+    def _ready_answer(self, connection: Connection) -> bytes | None:
+        """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path."""
+        incoming, head = connection.incoming, None
+        if self.fast is None or incoming.is_slow or not self.alive or (head := connection.head()) is None:
+            return None
+        request = read_plain(head)
+        finished = self.fast.answer(request) if request else None
+        if request is None or finished is None:
+            incoming.is_slow = True
+            return None
+        self.nr += 1
+        if self.nr >= self.max_requests:
+            self.alive = False
+        connection.keep_alive = request.keep_alive and self.alive and bool(self.cfg.keepalive)
+        connection.skip(incoming.head_end)
+        return _rendered(finished, is_kept=connection.keep_alive)
+
+    def _hand_over(self, connection: Connection) -> None:
+        connection.state, connection.deadline = State.WORKING, inf
+        connection.begin(time.monotonic())
+        self._watch(connection)  # first: a thread may be done at once
+        self.enqueue_req(connection)
+
+    def _tell_to_continue(self, connection: Connection) -> None:
+        framing = connection.framing()
+        if framing and framing.expects_continue and not connection.is_continued:
+            connection.is_continued = True
+            with suppress(OSError):  # 25 bytes: the kernel takes them, or the connection is gone
+                connection.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _write(self, connection: Connection) -> None:
+        """Send what is to be sent; the next request, or the end, comes behind it."""
+        now = time.monotonic()
+        try:
+            is_out = connection.flush()
+        except OSError:
+            self._drop(connection)
+            return
+        if not is_out:
+            if connection.state is not State.WRITING:
+                connection.state, connection.deadline = State.WRITING, now + WRITE_SECONDS
+        elif connection.keep_alive:
+            wait = self.read_seconds if connection.buffer else self.cfg.keepalive
+            connection.state, connection.deadline = State.READING, now + (wait if self.alive else LINGER_SECONDS)
+        else:
+            connection.state, connection.deadline = State.CLOSING, now + LINGER_SECONDS
+            with suppress(OSError):
+                connection.wire.shutdown(socket.SHUT_WR)
+
+    def _linger(self, connection: Connection) -> None:
+        """Read what nobody wants until the sender has seen the end."""
+        try:
+            connection.drained += len(connection.wire.recv(RECEIVE)) or LINGER_BYTES
+        except BlockingIOError:
+            return
+        except OSError:
+            connection.drained = LINGER_BYTES
+        if connection.drained >= LINGER_BYTES:
+            self._drop(connection)
+
+    def _refuse_late(self, connection: Connection) -> None:
+        body = problem_answer(408, "The request did not come in time.").body
+        head = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        connection.out = memoryview(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        connection.keep_alive = False
+        self._write(connection)
+        self._watch(connection)
+
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest for its sender: an honest request is there at once."""
+        waiting = [c for c in self.connections if c.state in (State.READING, State.CLOSING)]
+        if waiting:
+            self._drop(min(waiting, key=lambda c: c.deadline))
+
+    def _watch(self, connection: Connection) -> None:
+        events = EVENTS.get(connection.state, 0)
+        if events == connection.watched:
+            return
+        if not events:
+            self.poller.unregister(connection.wire)
+        elif connection.watched:
+            self.poller.modify(connection.wire, events, partial(self.on_event, connection))
+        else:
+            self.poller.register(connection.wire, events, partial(self.on_event, connection))
+        connection.watched = events
+
+    def _drop(self, connection: Connection) -> None:
+        if connection.state is State.CLOSED:
+            return
+        connection.state = State.CLOSED
+        self._watch(connection)
+        self.connections.discard(connection)
+        self.nr_conns -= 1
+        util.close(connection.wire)
+
+
+def _rendered(finished: Finished, *, is_kept: bool) -> bytes:
+    """Return an answer as gunicorn's own response writes it."""
+    connection = "keep-alive" if is_kept else "close"
+    server = f"Server: {SERVER}\r\nDate: {_date(int(time.time()))}\r\nConnection: {connection}"
+    own = "\r\n".join([f"{name}: {value}" for name, value in finished.headers])
+    return f"HTTP/1.1 {finished.status}\r\n{server}\r\n{own}\r\n\r\n".encode("latin-1") + finished.body
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return str(util.http_date(second))

@@ -1,0 +1,85 @@
+"""The log lines of answers that are too quick to be logged one by one.
+
+Writing a line costs more than a fast answer, and a blocked standard error must not block the answers: they
+leave their facts here, and a thread of its own writes them, some in full and the rest as a count.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+log = structlog.get_logger("m8crm.web")
+A_SECOND = 50  # lines that are written in full; more would cost the answers their speed
+MAX_WAITING = 1000
+
+Write = Callable[[], None]
+
+
+class Lines:
+    """Takes facts from one thread without ever waiting, and writes them from another."""
+
+    def __init__(self, *, a_second: int = A_SECOND) -> None:
+        self._a_second = a_second
+        self._waiting: deque[Write] = deque()
+        self._offered = 0  # counted by the one thread, ...
+        self._told = 0  # ... and by the other: the difference is what was left out
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def offer(self, write: Write) -> None:
+        """Leave a line to be written by ``write``; what is too much is only counted."""
+        self._offered += 1
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(write)
+        if not self._wake.is_set():
+            self._wake.set()
+            if self._thread is None:  # not before: a thread does not survive a fork
+                self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread:
+            self._thread.join(2)  # standard error may be blocked for good
+
+    def _run(self) -> None:
+        began, written = time.monotonic(), 0
+        while not self._stop.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            if time.monotonic() - began >= 1:
+                began, written = time.monotonic(), 0
+            while written < self._a_second and self._waiting:
+                self._write(self._waiting.popleft())
+                written += 1
+            if written == self._a_second:
+                self._wake.set()  # nobody needs to wake a thread that sleeps till the second is over
+                self._stop.wait(max(0.0, began + 1 - time.monotonic()))
+                self._count()
+        while self._waiting and written < self._a_second:
+            self._write(self._waiting.popleft())
+            written += 1
+        self._count()
+
+    def _write(self, write: Write) -> None:
+        self._told += 1
+        try:
+            write()
+        except Exception as error:  # the thread must live on; what is told may not fail
+            log.error("line_not_written", error=type(error).__name__)
+
+    def _count(self) -> None:
+        """Tell how many lines were left out, and drop them."""
+        offered = self._offered
+        self._waiting.clear()
+        if offered > self._told:
+            log.info("requests_counted", count=offered - self._told)
+            self._told = offered

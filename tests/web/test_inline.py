@@ -1,0 +1,229 @@
+"""The inline worker: who is slow waits alone, and HTTP works as with gunicorn's own worker."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+
+from middleware.web.inline import InlineWorker
+from middleware.web.requests import READ_AT
+from tests.conftest import House
+from tests.web.serving import Address, exchange, read_all, read_answer, served
+from tests.web.test_gunicorn import NUMBER, start_gunicorn
+
+GET = b"GET / HTTP/1.1\r\nHost: m8crm\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: m8crm\r\nContent-Length: 4\r\n"
+DRIPS = {
+    "nothing": b"",
+    "a part of a head": b"GET /-/live HTTP/1.1\r\nHost: m8",
+    "a part of a line": b"GET /nordlys/loo",
+    "a part of a body": b"POST /nordlys/calllog HTTP/1.1\r\nHost: m8crm\r\nContent-Length: 400\r\n\r\n{",
+    "a part of a chunk": b"POST /nordlys/calllog HTTP/1.1\r\nHost: m8crm\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
+}
+
+
+def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer with the body."""
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", str(len(body))), ("Content-Type", "text/plain")])
+    return [body]
+
+
+@contextmanager
+def inline(
+    app: Callable[..., Any], *, read_seconds: float = 30.0, threads: int = 1, **own: Any
+) -> Iterator[tuple[Any, Address]]:
+    """Run our worker over any WSGI application."""
+
+    def prepare(worker: Any) -> None:
+        worker.max_body, worker.read_seconds = 1000, read_seconds
+
+    with served(app, InlineWorker, prepare, threads=threads, **own) as running:
+        yield running
+
+
+def connect(address: Address, sent: bytes = b"") -> socket.socket:
+    """Return a connection that has sent something."""
+    connection = socket.create_connection(address, timeout=20)
+    connection.sendall(sent)
+    return connection
+
+
+def test_slow_senders_keep_nobody_waiting(tmp_path: Path) -> None:
+    """With 300 unfinished requests open on two threads, lookups and all else are answered, and no sender is cut off."""
+    with start_gunicorn(tmp_path, M8CRM_THREADS="2", M8CRM_READ_TIMEOUT="100") as server, ExitStack() as stack:
+        server.send("GET /-/live HTTP/1.1\n\n")
+        slow = [stack.enter_context(connect(server.address, drip)) for drip in [*DRIPS.values()] * 60]
+        for path in ("/-/live", f"/nordlys/lookup?fromNumber={NUMBER}", f"/nordlys/lookup?fromNumber={NUMBER}"):
+            assert b" 200 OK\r\n" in server.send(f"GET {path} HTTP/1.1\n\n")
+        for connection in slow:
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):  # neither an answer nor an end
+                connection.recv(1)
+
+
+def test_request_that_does_not_come_in_time_is_refused(tmp_path: Path) -> None:
+    """A request must have come as a whole within M8CRM_READ_TIMEOUT, its body included."""
+    with start_gunicorn(tmp_path, M8CRM_READ_TIMEOUT="0.3") as server:
+        for drip in filter(None, DRIPS.values()):
+            with connect(server.address, drip) as slow:
+                answer = read_all(slow)
+            assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+            assert answer.endswith(b'{"message": "The request did not come in time."}')
+
+
+def test_a_byte_now_and_then_buys_no_time() -> None:
+    """The time runs from the first byte of a request, not from the last."""
+    sent = 0
+    with inline(echo, read_seconds=0.5) as (_, address), connect(address) as slow:
+        slow.settimeout(0.02)
+        while True:
+            try:
+                slow.sendall(b"G" if sent == 0 else b"E")
+                sent += 1
+                if slow.recv(1000).startswith(b"HTTP/1.1 408"):
+                    break
+            except TimeoutError:
+                continue
+    assert sent > 2
+
+
+def test_idle_connections_make_room_for_new_ones() -> None:
+    """When all connections are taken, the one that has waited longest for its sender gives way."""
+    with inline(echo, worker_connections=8) as (_, address), ExitStack() as stack:
+        idle = [stack.enter_context(connect(address, b"G")) for _ in range(20)]
+        with connect(address, GET) as new:
+            assert read_answer(new).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert idle[0].recv(1) == b""
+        idle[-1].sendall(GET[1:])
+        assert read_answer(idle[-1]).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_slow_reader_keeps_nobody_waiting() -> None:
+    """Who does not take his answer occupies no thread; when he takes it, it is whole."""
+    body = bytes(range(256)) * 80_000
+
+    def large(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        answer = body if environ["PATH_INFO"] == "/large" else b"small"
+        start_response("200 OK", [("Content-Length", str(len(answer)))])
+        return [answer]
+
+    with inline(large) as (_, address), ExitStack() as stack:
+        slow = [stack.enter_context(connect(address, GET.replace(b"/ ", b"/large "))) for _ in range(3)]
+        with connect(address, GET) as other:
+            assert read_answer(other).endswith(b"small")
+        for connection in slow:
+            assert read_answer(connection).endswith(b"\r\n\r\n" + body)
+            connection.sendall(GET)
+            assert read_answer(connection).endswith(b"small")
+
+
+def test_waiting_for_a_thread_counts() -> None:
+    """The moment that the lookup's deadline counts from is when the request had come, before it had a thread."""
+    began, release, moments = threading.Event(), threading.Event(), []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        moments.append((environ[READ_AT], time.monotonic()))
+        began.set()
+        assert release.wait(20)
+        return echo(environ, start_response)
+
+    with inline(app) as (worker, address), connect(address, GET) as first:
+        assert began.wait(20)
+        with connect(address, GET) as second:
+            while worker.tpool._work_queue.qsize() == 0:  # pytest's time-out ends it
+                pass
+            queued = time.monotonic()
+            release.set()
+            assert b" 200 OK" in read_answer(first)
+            assert b" 200 OK" in read_answer(second)
+    assert moments[1][0] <= queued <= moments[1][1]
+
+
+def test_lookup_that_waited_too_long_is_not_begun(house: House) -> None:
+    """A request whose time is over before it has a thread is answered 504 without asking the CRM."""
+    late = {READ_AT: time.monotonic() - 10}
+    answer = house.client.get(f"/nordlys/lookup?fromNumber={NUMBER}", headers=house.bearer(), environ_overrides=late)
+    assert answer.status_code == 504
+    assert house.lookup().headers["Server-Timing"].startswith("cache;desc=miss")
+
+
+def test_one_connection_carries_many_requests() -> None:
+    """Bodies of a known length and in chunks are read to their end, and the next request begins behind them."""
+    chunked = (
+        POST.replace(b"Content-Length: 4", b"Transfer-Encoding: chunked") + b"\r\n2\r\nab\r\n2;x=y\r\ncd\r\n0\r\n\r\n"
+    )
+    with inline(echo) as (_, address), connect(address) as connection:
+        for sent in (POST + b"\r\nabcd", chunked, chunked + POST + b"\r\nabcd", POST + b"\r\nabcd"):
+            for byte in sent:
+                connection.sendall(bytes([byte]))
+            for _ in range(sent.count(b"POST")):
+                assert read_answer(connection).endswith(b"\r\n\r\nabcd")
+
+
+def test_body_is_asked_for() -> None:
+    """``Expect: 100-continue`` is answered before the body comes, and once."""
+    with inline(echo) as (_, address), connect(address, POST + b"Expect: 100-continue\r\n\r\n") as connection:
+        assert read_answer(connection) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"abcd")
+        assert read_answer(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+        connection.sendall(POST + b"Expect: 100-continue\r\n\r\nabcd")
+        assert read_answer(connection) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert read_answer(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_endless_head_is_refused() -> None:
+    """A head beyond all limits is refused while it still comes."""
+    lines = b"".join(b"X-%d: %s\r\n" % (i, b"y" * 8_000) for i in range(9))
+    with inline(echo) as (_, address):
+        assert exchange(address, GET[:-2] + lines).startswith(b"HTTP/1.1 431 ")
+
+
+def test_stop_ends_what_is_under_way() -> None:
+    """A worker that stops answers the requests it has and those that are on their way, and closes."""
+    began, release = threading.Event(), threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        began.set()
+        assert release.wait(20)
+        return echo(environ, start_response)
+
+    with inline(app, threads=2) as (worker, address), connect(address, GET) as busy, connect(address, GET[:9]) as half:
+        assert began.wait(20)
+        worker.handle_exit(None, None)
+        half.sendall(GET[9:])
+        release.set()
+        assert read_all(busy).startswith(b"HTTP/1.1 200 OK\r\n")
+        answer = read_all(half)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_application_that_fails_is_the_servers_fault() -> None:
+    """An exception of the application is a 500 of its own connection."""
+
+    def app(_environ: dict[str, Any], _start_response: Callable[..., Any]) -> Iterable[bytes]:
+        raise ValueError
+
+    with inline(app) as (_, address):
+        for _ in range(2):
+            assert exchange(address, GET).startswith(b"HTTP/1.1 500 ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("certfile", "cert.pem"), ("proxy_protocol", "v1"), ("http2_cleartext", "both")]
+)
+def test_other_protocols_are_refused_at_start(name: str, value: str) -> None:
+    """The worker says at start that TLS, HTTP/2 and the PROXY protocol are a proxy's business."""
+    cfg = Config()
+    cfg.set(name, value)
+    with pytest.raises(SystemExit, match="proxy"):
+        InlineWorker.check_config(cfg, None)
