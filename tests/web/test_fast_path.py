@@ -166,7 +166,8 @@ USUAL = {
 UNUSUAL = {
     "method": st.sampled_from(["HEAD", "POST", "OPTIONS", "get", "GET ", "", "PUT", "CONNECT", "\r\nGET", "GET /x"]),
     "path": st.sampled_from(
-        "/miss-204/lookup?fromNumber= /miss-empty/lookup?fromNumber= /nobody/lookup?fromNumber= /nordlys/lookup /-/live? "
+        "/miss-204/lookup?fromNumber= /miss-empty/lookup?fromNumber= /nobody/lookup?fromNumber= /nordlys/lookup "
+        "/-/live? "
         "/NORDLYS/lookup?fromNumber= //nordlys/lookup?fromNumber= /nordlys/lookup/?fromNumber= * / /nordlys/lookup? "
         "/nordlys%2Flookup?fromNumber= /nordlys/lookup?fromNumber[]= http://m8crm/nordlys/lookup?fromNumber= nordlys "
         "/./nordlys/lookup?fromNumber= /nordl%79s/lookup?fromNumber= /nordlys/lookup;x?fromNumber= /nordlys/calllog?x= "
