@@ -21,7 +21,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-test  ## print the figures
-	$(BIN)/python -m benchmarks.lookup
+	$(BIN)/python -m benchmarks
 
 $(VENV)/installed: setup.cfg
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -12,6 +12,7 @@ from typing import Any
 from middleware.lookup.card import Busy, Failed, Hit, Miss, Result, TimedOut
 from middleware.tenants.tenant import Tenant
 
+BROKEN = "Something is broken here. The log has more, by the X-Request-Id of this answer."
 RETRY_AFTER = timedelta(seconds=2)
 NO_STORE = ("Cache-Control", "no-store")  # unless a view says otherwise
 _SECURITY = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
@@ -49,6 +50,11 @@ def lookup_answer(result: Result, tenant: Tenant) -> Answer:
             return problem_answer(503, f"The CRM could not be asked ({result.reason}).", retry_after=wait)
         case TimedOut():
             return problem_answer(504, "The CRM did not answer in time.", retry_after=RETRY_AFTER)
+
+
+def seconds_of(wait: timedelta) -> int:
+    """Return a wait as ``Retry-After`` has it."""
+    return max(1, round(wait.total_seconds()))
 
 
 def _miss(miss: Miss, tenant: Tenant) -> Answer:

@@ -14,6 +14,7 @@ from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import TConn
 
+from middleware.web.fast import Asked
 from middleware.web.head import END, Framing, chunks_end, read_framing
 
 MAX_HEAD = 65_536  # bytes; gunicorn's own limits are per line and per field
@@ -92,6 +93,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.watched = 0  # the events that the poller waits for
         self.buffer = bytearray()
         self.incoming = Incoming()
+        self.asked: Asked | None = None  # a plain lookup, for a thread
         self.out = memoryview(b"")
         self.keep_alive = True  # after what is being written
         self.is_continued = False  # 100 Continue was sent for the request

@@ -23,8 +23,8 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from middleware.web.answers import problem_answer
 from middleware.web.connection import Connection, State
-from middleware.web.fast import FastPath
-from middleware.web.head import PlainGet, read_plain
+from middleware.web.fast import Asked, FastPath
+from middleware.web.head import read_plain
 from middleware.web.lines import Lines
 from middleware.web.requests import READ_AT
 
@@ -121,12 +121,22 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle(self, conn: Connection) -> bool:
         """Answer a request on a thread, and send what can be sent at once: that need not wait for the poller."""
-        keep_alive = bool(super().handle(conn))
-        conn.end()
+        if conn.asked:
+            keep_alive = self._find(conn, conn.asked)
+        else:
+            keep_alive = bool(super().handle(conn))
+            conn.end()
         try:
             conn.flush()
         except OSError:
             conn.out, keep_alive = memoryview(b""), False
+        return keep_alive
+
+    def _find(self, connection: Connection, asked: Asked) -> bool:
+        assert self.fast
+        connection.asked = None
+        keep_alive = connection.keep_alive and self.alive
+        connection.out = memoryview(self.fast.find(asked, self._server(is_kept=keep_alive)))
         return keep_alive
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
@@ -188,7 +198,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if answer is not None:
                 connection.out = memoryview(answer)
                 self._write(connection)
-            elif connection.is_whole() or connection.is_hopeless(self.max_body):
+            elif connection.asked or connection.is_whole() or connection.is_hopeless(self.max_body):
                 self._hand_over(connection)
             else:
                 self._tell_to_continue(connection)
@@ -196,30 +206,37 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._watch(connection)
 
     def _ready_answer(self, connection: Connection) -> bytes | None:
-        """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path."""
+        """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path.
+
+        A plain lookup without one is left in ``connection.asked``, for a thread.
+        """
         incoming, head = connection.incoming, None
         if self.fast is None or incoming.is_slow or not self.alive or (head := connection.head()) is None:
             return None
         request = read_plain(head)
         is_last = self.nr + 1 >= self.max_requests  # then the slow path does what is to be done
-        if request is None or is_last or (answer := self.fast.answer(request, self._server(request))) is None:
+        asked = None if request is None or is_last else self.fast.read(request)
+        if request is None or asked is None:
             incoming.is_slow = True
             return None
         self.nr += 1
         connection.keep_alive = request.keep_alive
         connection.skip(incoming.head_end)
+        answer = self.fast.ready(asked, self._server(is_kept=request.keep_alive))
+        connection.asked = None if answer else asked
         return answer
 
-    def _server(self, request: PlainGet) -> str:
+    def _server(self, *, is_kept: bool) -> str:
         """Return the headers that are the server's own, as gunicorn writes them."""
         second = int(time.time())
         if second != self._date[0]:
             self._date = second, f"Server: {SERVER}\r\nDate: {util.http_date(second)}\r\nConnection: "
-        return self._date[1] + ("keep-alive\r\n" if request.keep_alive else "close\r\n")
+        return self._date[1] + ("keep-alive\r\n" if is_kept else "close\r\n")
 
     def _hand_over(self, connection: Connection) -> None:
         connection.state, connection.deadline = State.WORKING, inf
-        connection.begin(time.monotonic())
+        if not connection.asked:
+            connection.begin(time.monotonic())
         self._watch(connection)  # first: a thread may be done at once
         self.enqueue_req(connection)
 
