@@ -1,5 +1,6 @@
 """gunicorn's settings; every name at the top level of this file is one of them."""
 
+import gc
 import os
 import resource
 import sys
@@ -39,6 +40,11 @@ def post_worker_init(worker):  # noqa: D103 - the name is gunicorn's
     from middleware.embedded import start_delivery
 
     start_delivery(worker.app.callable)
+    # One thread answers lookups while others ask CRMs: it must not wait 5 ms for its turn, nor for the collector
+    # to look at all that was loaded.
+    sys.setswitchinterval(0.0005)
+    gc.collect()
+    gc.freeze()
 
 
 def worker_exit(server, worker):  # noqa: D103 - the name is gunicorn's

@@ -29,7 +29,7 @@ from middleware.lookup.card import Failed, Hit, Miss, Result
 from middleware.lookup.trace import Trace
 
 MAX_WAITING = 2_000  # traces that are not written yet
-MAX_HITS = 200  # of which come from the cache alone: under a flood these are the first to go
+MAX_HITS = 25  # of which come from the cache alone, a batch: writing more would delay the answers themselves
 MAX_KEPT = 20_000  # traces
 KEPT_FOR = timedelta(days=7)
 BATCH_EVERY = 0.25  # seconds
@@ -93,9 +93,8 @@ class TraceLog:
     def flush(self) -> None:
         """Write what waits; a database that refuses costs the traces and is told once."""
         with self._writing:
-            batch = []
-            while self._waiting:
-                batch.append(self._row(*self._waiting.popleft()))
+            # those that come meanwhile wait for the next batch, or under a flood this one had no end
+            batch = [self._row(*self._waiting.popleft()) for _ in range(len(self._waiting))]
             if not batch:
                 return
             try:
