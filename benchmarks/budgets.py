@@ -2,7 +2,8 @@
 
 Our ledgers (the machine's file, Redis) beside the buckets of pyrate-limiter that several processes can share.
 Two figures of each round: requests that were let through, which must be 500, and the microseconds of one process
-alone.  The processes' clocks are 20 ms apart.  ``python -m benchmarks.budgets [--rounds N]`` wants ``pip install pyrate-limiter filelock``, and redis-server.
+alone.  The processes' clocks are 20 ms apart.  ``python -m benchmarks.budgets [--rounds N]`` wants redis-server and
+``pip install pyrate-limiter filelock``.
 """
 
 from __future__ import annotations
