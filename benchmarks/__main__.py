@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import platform
 import resource
 import signal
@@ -31,6 +32,8 @@ def main() -> None:
     form.add_argument("--rst", action="store_true", help="as docs/performance.rst holds it")
     options = parser.parse_args()
     begin = time.monotonic()
+    load = os.getloadavg()[0]
+    say(f"{platform.machine()}, {os.cpu_count()} cores, load average {load:.1f}: what others do is in the figures, too")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped then, too
     free_load_core()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -45,7 +48,7 @@ def main() -> None:
         print(dump_rst(figures))
     else:
         show(figures)
-    say(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {peer_versions()}")
+    say(f"Python {platform.python_version()}, {peer_versions()}")
     say(f"{options.rounds} rounds in {time.monotonic() - begin:.0f} s")
     sys.exit(any(figure.verdict in {FAIL, VOID} for figure in figures))
 

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from middleware.crm.budget import Budget
@@ -153,6 +154,7 @@ class CRMAdapter(ABC, Generic[SettingsT]):
         """Give back what the instance holds, e.g. a connection pool; called when its configuration is replaced."""
 
     @classmethod
+    @cache  # asked for many times in every lookup
     def capabilities(cls) -> frozenset[str]:
         """Return the names of the optional methods that this adapter overrides."""
         return frozenset(name for name in OPTIONAL_METHODS if getattr(cls, name) is not getattr(CRMAdapter, name))
