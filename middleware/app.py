@@ -28,6 +28,7 @@ from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
 from middleware.web import docs, events, health, lookup
+from middleware.web.answers import BROKEN
 from middleware.web.auth import TenantIdConverter
 from middleware.web.problems import ProblemApi, problem
 from middleware.web.requests import watch_requests
@@ -74,6 +75,7 @@ def build_parts(settings: Settings) -> Parts:
         own_calls=partial(logged_calls, inbox),
         shared=shared,
         keep_trace=traces.add,
+        cache_bytes=settings.cache_bytes,
     )
     return Parts(
         settings=settings,
@@ -142,4 +144,4 @@ def assert_own_packages() -> None:
 
 def _broken(error: Exception) -> Response:
     log.error("broken", error=type(error).__name__, place=place_of(error), request_id=g.get("request_id"))
-    return problem(500, "Something is broken here. The log has more, by the X-Request-Id of this answer.")
+    return problem(500, BROKEN)

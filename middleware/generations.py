@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import fcntl
 import mmap
-import struct
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 SLOTS = 1 << 16
-_SLOT = struct.Struct("=Q")
+_SIZE = 8  # bytes of a counter
 
 
 class Generation(NamedTuple):
@@ -35,13 +35,14 @@ class Generations:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         with path.open("a+b") as file:
-            file.truncate(SLOTS * _SLOT.size)
-            self._map = mmap.mmap(file.fileno(), SLOTS * _SLOT.size)
+            file.truncate(SLOTS * _SIZE)
+            self._map = mmap.mmap(file.fileno(), SLOTS * _SIZE)
+        self._counters = memoryview(self._map).cast("Q")
 
     def current(self, tenant_id: str, number: str) -> Generation:
         """Return where the number's counters stand."""
-        forgotten = sum(self._read(what) for what in (("all",), ("of", tenant_id), ("of", tenant_id, number)))
-        return Generation(self._read(("changed", tenant_id, number)), forgotten)
+        counters, (changed, everything, customer, own) = self._counters, _slots(tenant_id, number)
+        return Generation(counters[changed], counters[everything] + counters[customer] + counters[own])
 
     def bump(self, tenant_id: str, number: str) -> None:
         """Have the CRM asked for the number again, in all processes."""
@@ -53,16 +54,19 @@ class Generations:
 
     def close(self) -> None:
         """Unmap the file."""
+        self._counters.release()
         self._map.close()
 
     def _count(self, *what: str) -> None:
         with self._path.open("rb") as lock:  # opened anew each time: flock then excludes threads, too
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _SLOT.pack_into(self._map, _offset(what), self._read(what) + 1)
-
-    def _read(self, what: tuple[str, ...]) -> int:
-        return int(_SLOT.unpack_from(self._map, _offset(what))[0])
+            self._counters[_slot(*what)] += 1
 
 
-def _offset(what: tuple[str, ...]) -> int:
-    return zlib.crc32("\0".join(what).encode(errors="replace")) % SLOTS * _SLOT.size
+@lru_cache(maxsize=4096)  # the same callers call again
+def _slots(tenant_id: str, number: str) -> tuple[int, int, int, int]:
+    return _slot("changed", tenant_id, number), _slot("all"), _slot("of", tenant_id), _slot("of", tenant_id, number)
+
+
+def _slot(*what: str) -> int:
+    return zlib.crc32("\0".join(what).encode(errors="replace")) % SLOTS

@@ -19,8 +19,8 @@ class Settings:
     ``customers``: folder of the customers' files.  ``data``: folder of the database and the installation's key.
     ``database_url``: SQLAlchemy URL of the inbox, by default SQLite in ``data``.  ``public_url``: what the
     customers' URLs begin with.  ``delivery``: whether web workers started by gunicorn alone also deliver.
-    ``max_body``: bytes.  ``read_timeout``: seconds in which a request must have come as a whole.  ``redis_url``: the
-    Redis that several machines share; none is needed.
+    ``max_body``: bytes.  ``cache_bytes``: of kept answers, per process.  ``read_timeout``: seconds in which a request
+    must have come as a whole.  ``redis_url``: the Redis that several machines share; none is needed.
     """
 
     customers: Path
@@ -33,6 +33,7 @@ class Settings:
     threads: int
     delivery: bool
     max_body: int
+    cache_bytes: int
     read_timeout: float
     log_level: str
     log_format: str
@@ -60,6 +61,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "threads": env.int("THREADS", 512),
         "delivery": env.bool("DELIVERY", True),
         "max_body": env.int("MAX_BODY", 256 * 1024),
+        "cache_bytes": env.int("CACHE_BYTES", 64 * 1024 * 1024),
         "read_timeout": env.float("READ_TIMEOUT", 10.0),
         "log_level": env.str("LOG_LEVEL", "INFO"),
         "log_format": env.str("LOG_FORMAT", "json"),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 import redis
+import structlog
 from structlog.testing import capture_logs
 
 from middleware.errors import ConfigError
@@ -97,8 +98,9 @@ def test_only_one_call_tries_whether_redis_is_back() -> None:
     assert store.call(lambda _: "third", None) == "third"
 
 
-def test_an_outage_is_told_once_and_its_end_too(redis_server: str) -> None:
+def test_an_outage_is_told_once_and_its_end_too(redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log says when Redis fails and when it is back, by the error's class, and never what was asked."""
+    monkeypatch.setattr("middleware.shared_store.log", structlog.get_logger())  # one that has no output yet
     clock = Clock()
     store = SharedStore(redis_server, clock=clock)
 

@@ -154,7 +154,7 @@ class CRMAdapter(ABC, Generic[SettingsT]):
         """Give back what the instance holds, e.g. a connection pool; called when its configuration is replaced."""
 
     @classmethod
-    @cache  # asked for many times in every lookup
+    @cache
     def capabilities(cls) -> frozenset[str]:
         """Return the names of the optional methods that this adapter overrides."""
         return frozenset(name for name in OPTIONAL_METHODS if getattr(cls, name) is not getattr(CRMAdapter, name))

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.auth import AuthBase
@@ -33,6 +34,8 @@ from middleware.model.deadline import Deadline
 MAX_BYTES = 2 * 1024 * 1024
 MAX_VENDOR_TEXT = 500  # characters
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
+_PLAIN = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(:\d+)?(/([A-Za-z0-9_~-][A-Za-z0-9._~-]*)?)+")  # nothing to escape
 Classify = Callable[[requests.Response], CRMError | None]
 Guard = Callable[[], AbstractContextManager[None]]  # around every request: what protects the account
 
@@ -85,11 +88,8 @@ class CRMSession:
         ``kwargs`` are those of ``requests.Request`` (``params``, ``json``, ``data``, ``headers``, ``auth``).
         Returns a 2xx answer, whole; raises the ``CRMError`` that tells what to do about any other.
         """
-        url = self._url(path)
-        host = urlsplit(url).hostname or ""
-        request = requests.Request(method, url, auth=kwargs.pop("auth", self._auth), **kwargs).prepare()
-        request.headers.setdefault("Accept", "application/json")
-        request.headers.setdefault("User-Agent", "m8crm")
+        url, host = self._url(path)
+        request = _prepare(method, url, **{"auth": self._auth, **kwargs})
         if self._deadline.is_over:  # nothing is sent, and nothing is known of the CRM
             raise CRMTimeoutError(f"no time was left to ask {host}")
         with self._guard():
@@ -100,14 +100,57 @@ class CRMSession:
                 raise error
         return response
 
-    def _url(self, path: str) -> str:
-        url = path if re.match(r"[a-z][a-z0-9+.-]*://", path, re.I) else f"{self._base_url}/{path.lstrip('/')}"
-        parts, base = urlsplit(url), urlsplit(self._base_url)
-        if not self._base_url or (parts.scheme, parts.netloc) != (base.scheme, base.netloc):
+    def _url(self, path: str) -> tuple[str, str]:
+        """Return the URL and its host."""
+        place, host = _place(self._base_url)
+        if not _ABSOLUTE.match(path):
+            return f"{self._base_url}/{path.lstrip('/')}", host
+        if _place(path)[0] != place:
             raise CRMRejectedError("the URL is not on this CRM's host")
-        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-            raise CRMRejectedError("only https reaches a CRM")
-        return url
+        return path, host
+
+
+@lru_cache
+def _place(url: str) -> tuple[tuple[str, str], str]:
+    """Return scheme and place, and the host's name."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise CRMRejectedError("the URL is not on this CRM's host")
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise CRMRejectedError("only https reaches a CRM")
+    return (parts.scheme, parts.netloc), parts.hostname
+
+
+def _is_plain(params: Any) -> bool:
+    return params is None or (
+        isinstance(params, dict) and all(isinstance(part, str | int) for item in params.items() for part in item)
+    )
+
+
+def _prepare(
+    method: str,
+    url: str,
+    *,
+    auth: Any,
+    params: Any = None,
+    headers: Any = None,
+    data: Any = None,
+    json: Any = None,
+    files: Any = None,
+) -> requests.PreparedRequest:
+    """Do what ``requests.Request.prepare`` does, without cookies and hooks, and plain addresses quickly."""
+    request = requests.PreparedRequest()
+    request.hooks = {"response": []}
+    request.method = method
+    if _PLAIN.fullmatch(url) and _is_plain(params):
+        query = urlencode(params or {})
+        request.url = f"{url}?{query}" if query else url
+    else:
+        request.prepare_url(url, params or {})
+    request.prepare_headers({"Accept": "application/json", "User-Agent": "m8crm", **(headers or {})})
+    request.prepare_body(data, files, json)
+    request.prepare_auth(auth, url)
+    return request
 
 
 def _error_of(response: requests.Response, host: str) -> CRMError | None:

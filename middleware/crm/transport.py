@@ -57,6 +57,7 @@ class Transport:
             idle = self._idle.get(crm) or self._idle.setdefault(crm, deque(maxlen=MAX_IDLE))
             curl = idle.pop() if idle else pycurl.Curl()
         answer = _perform(curl, request, host, seconds, max_bytes)
+        curl.reset()  # holds nothing of the request or its answer, and leaves the connection
         idle.append(curl)  # only after an answer: what has failed is not used again
         return answer
 
@@ -112,7 +113,6 @@ def _perform(curl: pycurl.Curl, request: requests.PreparedRequest, host: str, se
 
 def _prepare(curl: pycurl.Curl, request: requests.PreparedRequest) -> None:
     """Set all options anew: no redirects, no cookies, no proxies of the environment, TLS verified."""
-    curl.reset()  # leaves the connection
     curl.setopt(pycurl.NOSIGNAL, 1)  # signals and threads do not go together
     curl.setopt(pycurl.PROXY, "")
     curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from middleware.crm.threads import DaemonPool
 from middleware.generations import Generations
-from middleware.lookup.cache import Age, AnswerCache, Kept, kept
+from middleware.lookup.cache import MAX_BYTES, Age, AnswerCache, Kept, kept
 from middleware.lookup.card import Hit, Miss, Result, TimedOut
 from middleware.lookup.inquiry import Inquiry, Question
 from middleware.lookup.search import HARD_DEADLINE, Dump, OwnCalls, Search, Tools, failure
@@ -54,10 +54,11 @@ class LookupService:
         own_calls: OwnCalls = lambda _tenant, _number: (),
         shared: SharedAnswers | None = None,
         keep_trace: KeepTrace = lambda _trace, _customer, _number, _result: None,
+        cache_bytes: int = MAX_BYTES,
         clock: Clock = time.monotonic,
     ) -> None:
         self._generations = generations
-        self._cache = AnswerCache(clock=clock)
+        self._cache = AnswerCache(clock=clock, max_bytes=cache_bytes)
         self._shared = shared
         self._keep_trace = keep_trace
         self._tools = Tools(dump=dump, own_calls=own_calls, pool=DaemonPool("lookup"), clock=clock)

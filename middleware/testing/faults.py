@@ -2,20 +2,30 @@
 
 The path says how it behaves: ``GET /hang``, ``/drip-body`` … (the methods of :class:`_Faults`); ``/status/503``
 answers that status, with ``?retry-after=…`` in its header; any other path answers ``{"ok": true}``.
+
+It can be a CRM that works, too, and falls ill whenever the test wants: ``answers`` has its paths, ``faults`` and
+``delays`` what they suffer from::
+
+    with FaultServer({"/people": [{"id": 7, "phone": "+46701740605"}]}) as crm:
+        crm.delays["/people"] = 0.5  # seconds
+        crm.faults["/people"] = "status/503"
+
 ``requests`` libraries' mocks can neither hang nor drip nor reset, so this one listens on the loopback.
 """
 
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from urllib.parse import parse_qs, urlsplit
 
 PAUSE_SECONDS = 0.02  # between two dripped bytes
@@ -34,9 +44,15 @@ class Received:
 
 
 class FaultServer:
-    """Listens while the ``with`` block runs; ``url`` is its address and ``requests`` what has reached it."""
+    """Listens while the ``with`` block runs; ``url`` is its address and ``requests`` what has reached it.
 
-    def __init__(self) -> None:
+    ``answers`` holds by path what is answered as JSON, or a function of the request that returns it.
+    """
+
+    def __init__(self, answers: Mapping[str, object] | None = None) -> None:
+        self.answers = dict(answers or {})
+        self.faults: dict[str, str] = {}
+        self.delays: dict[str, float] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.requests: list[Received] = []
@@ -48,7 +64,7 @@ class FaultServer:
         """How many connections clients have opened."""
         return len(self._connections)
 
-    def __enter__(self) -> FaultServer:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._accept, name="faults", daemon=True).start()
         return self
 
@@ -75,12 +91,25 @@ class FaultServer:
             stream = connection.makefile("rb")
             while (received := _read(stream)) is not None:
                 self.requests.append(received)
-                name = urlsplit(received.target).path.strip("/").partition("/")[0].replace("-", "_")
-                fault = getattr(_Faults(connection, received, self._is_over), name or "ok", None)
-                if fault is None:
-                    connection.sendall(_answer(200, OK))
-                elif fault() is not True:  # the connection is spoilt
+                if not self._answer(connection, received):  # the connection is spoilt
                     return
+
+    def _answer(self, connection: socket.socket, received: Received) -> bool:
+        path = urlsplit(received.target).path
+        self._is_over.wait(self.delays.get(path, 0))
+        if path in self.faults:
+            received = replace(received, target=f"/{self.faults[path]}")
+        elif path in self.answers:
+            answer = self.answers[path]
+            body = answer(received) if callable(answer) else answer
+            connection.sendall(_answer(200, json.dumps(body).encode()))
+            return True
+        name = urlsplit(received.target).path.strip("/").partition("/")[0].replace("-", "_")
+        fault = getattr(_Faults(connection, received, self._is_over), name or "ok", None)
+        if fault is None:
+            connection.sendall(_answer(200, OK))
+            return True
+        return fault() is True
 
 
 class _Faults:
@@ -162,8 +191,21 @@ class _Faults:
     def endless(self) -> None:
         """Send a body without end, as fast as it is taken."""
         self._connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while not self._is_over.is_set():
-            self._connection.sendall(b"a" * 65_536)
+        self._flood(b"a" * 65_536)
+
+    def endless_header(self) -> None:
+        """Send one header without end."""
+        self._connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        self._flood(b"a" * 65_536)
+
+    def endless_headers(self) -> None:
+        """Send headers without end."""
+        self._connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        self._flood(b"X-Many: a\r\n" * 1_000)
+
+    def endless_status(self) -> None:
+        """Say for ever that the answer is about to come."""
+        self._flood(b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000)
 
     def gzip_bomb(self) -> None:
         """Send little that unpacks to twenty megabytes."""
@@ -172,6 +214,10 @@ class _Faults:
     def bad_gzip(self) -> None:
         """Say gzip and send something else."""
         self._connection.sendall(_answer(200, OK, "Content-Encoding: gzip\r\n"))
+
+    def _flood(self, data: bytes) -> None:
+        while not self._is_over.is_set():
+            self._connection.sendall(data)
 
     def _drip(self) -> None:
         _drip(self._connection, self._is_over)

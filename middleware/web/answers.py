@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
 import re
-import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from middleware.lookup.card import Busy, Failed, Hit, Miss, Result, TimedOut
 from middleware.tenants.tenant import Tenant
 
+BROKEN = "Something is broken here. The log has more, by the X-Request-Id of this answer."
 RETRY_AFTER = timedelta(seconds=2)
 NO_STORE = ("Cache-Control", "no-store")  # unless a view says otherwise
 _SECURITY = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
@@ -51,6 +52,11 @@ def lookup_answer(result: Result, tenant: Tenant) -> Answer:
             return problem_answer(504, "The CRM did not answer in time.", retry_after=RETRY_AFTER)
 
 
+def seconds_of(wait: timedelta) -> int:
+    """Return a wait as ``Retry-After`` has it."""
+    return max(1, round(wait.total_seconds()))
+
+
 def _miss(miss: Miss, tenant: Tenant) -> Answer:
     match tenant.lookup.miss:
         case "204":
@@ -69,7 +75,7 @@ def presented_secret(authorization: str) -> bytes:
 
 def request_id(given: str) -> str:
     """Return the sender's own id where it is a sane one, else a new one."""
-    return given if _ID.fullmatch(given) else secrets.token_hex(8)
+    return given if given and _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
 
 
 def common_headers(request_id: str, server_timing: str) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import TConn
 
+from middleware.web.fast import Asked
 from middleware.web.head import END, Framing, chunks_end, read_framing
 
 MAX_HEAD = 65_536  # bytes; gunicorn's own limits are per line and per field
@@ -92,6 +93,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.watched = 0  # the events that the poller waits for
         self.buffer = bytearray()
         self.incoming = Incoming()
+        self.asked: Asked | None = None  # a plain lookup, for a thread
         self.out = memoryview(b"")
         self.keep_alive = True  # after what is being written
         self.is_continued = False  # 100 Continue was sent for the request
@@ -106,7 +108,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
             if end < 0:
                 return None
             incoming.head_end = incoming.chunk_at = end + len(END)
-        return bytes(self.buffer[: incoming.head_end])
+        return bytes(self.buffer) if incoming.head_end == len(self.buffer) else bytes(self.buffer[: incoming.head_end])
 
     def framing(self) -> Framing | None:
         """Return what the head says of the body."""

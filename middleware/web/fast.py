@@ -1,35 +1,50 @@
-"""Answers the lookups that need no waiting, without Flask: its bytes are the slow path's, or there is none.
+"""Answers plain lookups without Flask: its bytes are the slow path's, or there is none.
 
-Everything that is not a plain GET with the right secret and a fresh answer is ``None``: then the Flask view
-decides.  So nothing is refused here, and nothing that only the slow path checks can be skipped.
+Everything that is not a plain GET with the right secret and a query that is understood is ``None``: then the Flask
+view decides.  So nothing is refused here, and nothing that only the slow path checks can be skipped.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
+import structlog
 from marshmallow import ValidationError
 from werkzeug.http import HTTP_STATUS_CODES
 
+from middleware.errors import place_of
 from middleware.logs import masked
-from middleware.lookup.card import Hit, Miss
+from middleware.lookup.card import Hit, Miss, Result
 from middleware.lookup.trace import Trace
 from middleware.model.call import LookupQuery
+from middleware.model.deadline import Deadline
 from middleware.tenants.secrets import verify
 from middleware.tenants.tenant import Tenant
-from middleware.web.answers import NO_STORE, common_headers, lookup_answer, presented_secret, request_id
+from middleware.web.answers import (
+    BROKEN,
+    NO_STORE,
+    common_headers,
+    lookup_answer,
+    presented_secret,
+    problem_answer,
+    request_id,
+    seconds_of,
+)
 from middleware.web.head import PlainGet
 from middleware.web.lines import Lines
 from middleware.web.requests import write_line
 from middleware.web.schemas.query import read_query
 
+log = structlog.get_logger("m8crm")
 ROUTE = "/<tenant_id:customer>/lookup"
 _TARGET = re.compile(r"/([a-z0-9][a-z0-9-]{0,62})/lookup\?(.*)")
-_STATUS = {int(status): f"{status} {HTTP_STATUS_CODES[status].upper()}" for status in HTTPStatus if status < 500}
+_STATUS = {int(status): f"{status} {HTTP_STATUS_CODES[status].upper()}" for status in HTTPStatus}
+
+_ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in (*common_headers("", "")[2:], NO_STORE))  # two vary
 
 
 class Customers(Protocol):
@@ -40,23 +55,26 @@ class Customers(Protocol):
 
 
 class Lookups(Protocol):
-    """Knows answers without waiting (``LookupService``)."""
+    """Knows who calls (``LookupService``)."""
 
     def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | None:
         """Return the answer that needs neither a CRM nor any waiting."""
 
+    def lookup(self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace) -> Result:
+        """Return the answer, however long that takes until the deadline."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """An answer but for what the server adds; a body of ``None`` is none at all (204)."""
 
-    status: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A plain lookup of a customer with the right secret; ``trace`` bears the request's id."""
+
+    tenant: Tenant
+    query: LookupQuery
+    trace: Trace
 
 
 class FastPath:
-    """One per process, for one thread; never blocks."""
+    """One per process; only :meth:`find` ever waits."""
 
     def __init__(self, *, tenants: Customers, lookups: Lookups, key: bytes, lines: Lines) -> None:
         self._tenants = tenants
@@ -64,38 +82,59 @@ class FastPath:
         self._key = key
         self._lines = lines
 
-    def answer(self, request: PlainGet) -> Finished | None:
-        """Return the answer, or ``None`` when the slow path must give it."""
+    def read(self, request: PlainGet) -> Asked | None:
+        """Return what is asked, or ``None`` when the slow path must say what is wrong with it."""
         target = _TARGET.fullmatch(request.target)
         tenant = self._tenants.peek(target[1]) if target else None
         authorization = request.headers.get("authorization", "")
         if target is None or tenant is None or not verify(tenant, "insights", presented_secret(authorization)):
             return None
-        identity = request_id(request.headers.get("x-request-id", ""))
-        trace = Trace(id=identity)
         try:
             query = read_query(target[2], tenant)
         except ValidationError:
             return None
-        result = self._lookups.ready(tenant, query, trace)
-        if result is None:
-            return None
-        answer = lookup_answer(result, tenant)
-        timing = trace.server_timing()
-        self._lines.offer(partial(self._log, tenant.id, query, result, answer.status, trace))
-        own = (("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))))
-        headers = (*(own if answer.content_type else ()), *common_headers(identity, timing), NO_STORE)
-        return Finished(status=_STATUS[answer.status], headers=headers, body=answer.body)
+        return Asked(tenant, query, Trace(id=request_id(request.headers.get("x-request-id", ""))))
 
-    def _log(self, customer: str, query: LookupQuery, result: Hit | Miss, status: int, trace: Trace) -> None:
+    def ready(self, asked: Asked, server: str) -> bytes | None:
+        """Return a fresh answer with the ``server``'s own headers."""
+        result = self._lookups.ready(asked.tenant, asked.query, asked.trace)
+        return self._answer(asked, result, server, self._lines.offer) if result else None
+
+    def find(self, asked: Asked, server: str) -> bytes:
+        """Return the answer that may need the CRM."""
+        trace = asked.trace
+        deadline = Deadline(trace.began + asked.tenant.lookup.budget.total_seconds(), trace.clock)
+        try:
+            result = self._lookups.lookup(asked.tenant, asked.query, deadline, trace)
+        except Exception as error:  # as the application has it
+            log.error("broken", error=type(error).__name__, place=place_of(error), request_id=trace.id)
+            result = None
+        return self._answer(asked, result, server, _now)
+
+    def _answer(self, asked: Asked, result: Result | None, server: str, write: Callable[..., None]) -> bytes:
+        answer = lookup_answer(result, asked.tenant) if result else problem_answer(500, BROKEN)
+        trace = asked.trace
+        write(self._log, asked, result, answer.status, trace.took)
+        kind, wait = answer.content_type, answer.retry_after
+        body = f"Content-Type: {kind}\r\nContent-Length: {len(answer.body)}\r\n" if kind else ""
+        retry = f"Retry-After: {seconds_of(wait)}\r\n" if wait else ""
+        own = f"X-Request-Id: {trace.id}\r\nServer-Timing: {trace.server_timing()}\r\n"
+        head = f"HTTP/1.1 {_STATUS[answer.status]}\r\n{server}{body}{retry}{own}{_ALWAYS}\r\n"
+        return head.encode("latin-1") + answer.body
+
+    def _log(self, asked: Asked, result: Result | None, status: int, seconds: float) -> None:
         write_line(
             method="GET",
             route=ROUTE,
             status=status,
-            seconds=0.0,  # less than the line shows
-            request_id=trace.id,
-            customer=customer,
-            outcome=type(result).__name__.lower(),
-            cache=trace.cache,
-            number=masked(str(query.number), self._key),
+            seconds=seconds,
+            request_id=asked.trace.id,
+            customer=asked.tenant.id,
+            outcome=type(result).__name__.lower() if result else None,
+            cache=asked.trace.cache if result else None,
+            number=masked(str(asked.query.number), self._key),
         )
+
+
+def _now(write: Callable[..., None], *facts: object) -> None:
+    write(*facts)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import NamedTuple
 
 END = b"\r\n\r\n"
 MAX_PLAIN = 8190  # bytes of a head that is read here, the longest line gunicorn takes
@@ -25,8 +26,7 @@ _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[^\r\n]{0,256}\r\n")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainGet:
+class PlainGet(NamedTuple):  # quicker to make than a frozen dataclass
     """A GET without a body: its target and its fields, named in small letters."""
 
     target: str

@@ -14,7 +14,7 @@ import selectors
 import socket
 import time
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -23,7 +23,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from middleware.web.answers import problem_answer
 from middleware.web.connection import Connection, State
-from middleware.web.fast import FastPath, Finished
+from middleware.web.fast import Asked, FastPath
 from middleware.web.head import read_plain
 from middleware.web.lines import Lines
 from middleware.web.requests import READ_AT
@@ -55,7 +55,9 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.fast: FastPath | None = None
         self.read_seconds = READ_SECONDS
         self.max_body = 0
+        self.keepalive = self.cfg.keepalive
         self._swept_at = 0.0
+        self._date = (0, "")  # a second, and the headers that hold it
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -78,7 +80,8 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if parts is None:
             return
         self.read_seconds, self.max_body = parts.settings.read_timeout, parts.settings.max_body
-        if not (self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):  # both need what only gunicorn does
+        # what only gunicorn does: the access log, a prefix of all paths, one request a connection
+        if self.keepalive and not (self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):
             self.fast = FastPath(tenants=parts.tenants, lookups=parts.lookups, key=parts.key, lines=self.lines)
 
     def run(self) -> None:
@@ -101,7 +104,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 raise
             return
         connection = Connection(self.cfg, wire, client, listener.getsockname())
-        connection.deadline = time.monotonic() + self.cfg.keepalive
+        connection.deadline = time.monotonic() + self.keepalive
         self.connections.add(connection)
         self.nr_conns += 1
         self._read(connection)
@@ -118,12 +121,22 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle(self, conn: Connection) -> bool:
         """Answer a request on a thread, and send what can be sent at once: that need not wait for the poller."""
-        keep_alive = bool(super().handle(conn))
-        conn.end()
+        if conn.asked:
+            keep_alive = self._find(conn, conn.asked)
+        else:
+            keep_alive = bool(super().handle(conn))
+            conn.end()
         try:
             conn.flush()
         except OSError:
             conn.out, keep_alive = memoryview(b""), False
+        return keep_alive
+
+    def _find(self, connection: Connection, asked: Asked) -> bool:
+        assert self.fast
+        connection.asked = None
+        keep_alive = connection.keep_alive and self.alive
+        connection.out = memoryview(self.fast.find(asked, self._server(is_kept=keep_alive)))
         return keep_alive
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
@@ -185,7 +198,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if answer is not None:
                 connection.out = memoryview(answer)
                 self._write(connection)
-            elif connection.is_whole() or connection.is_hopeless(self.max_body):
+            elif connection.asked or connection.is_whole() or connection.is_hopeless(self.max_body):
                 self._hand_over(connection)
             else:
                 self._tell_to_continue(connection)
@@ -193,25 +206,37 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._watch(connection)
 
     def _ready_answer(self, connection: Connection) -> bytes | None:
-        """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path."""
+        """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path.
+
+        A plain lookup without one is left in ``connection.asked``, for a thread.
+        """
         incoming, head = connection.incoming, None
         if self.fast is None or incoming.is_slow or not self.alive or (head := connection.head()) is None:
             return None
         request = read_plain(head)
-        finished = self.fast.answer(request) if request else None
-        if request is None or finished is None:
+        is_last = self.nr + 1 >= self.max_requests  # then the slow path does what is to be done
+        asked = None if request is None or is_last else self.fast.read(request)
+        if request is None or asked is None:
             incoming.is_slow = True
             return None
         self.nr += 1
-        if self.nr >= self.max_requests:
-            self.alive = False
-        connection.keep_alive = request.keep_alive and self.alive and bool(self.cfg.keepalive)
+        connection.keep_alive = request.keep_alive
         connection.skip(incoming.head_end)
-        return _rendered(finished, is_kept=connection.keep_alive)
+        answer = self.fast.ready(asked, self._server(is_kept=request.keep_alive))
+        connection.asked = None if answer else asked
+        return answer
+
+    def _server(self, *, is_kept: bool) -> str:
+        """Return the headers that are the server's own, as gunicorn writes them."""
+        second = int(time.time())
+        if second != self._date[0]:
+            self._date = second, f"Server: {SERVER}\r\nDate: {util.http_date(second)}\r\nConnection: "
+        return self._date[1] + ("keep-alive\r\n" if is_kept else "close\r\n")
 
     def _hand_over(self, connection: Connection) -> None:
         connection.state, connection.deadline = State.WORKING, inf
-        connection.begin(time.monotonic())
+        if not connection.asked:
+            connection.begin(time.monotonic())
         self._watch(connection)  # first: a thread may be done at once
         self.enqueue_req(connection)
 
@@ -234,7 +259,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if connection.state is not State.WRITING:
                 connection.state, connection.deadline = State.WRITING, now + WRITE_SECONDS
         elif connection.keep_alive:
-            wait = self.read_seconds if connection.buffer else self.cfg.keepalive
+            wait = self.read_seconds if connection.buffer else self.keepalive
             connection.state, connection.deadline = State.READING, now + (wait if self.alive else LINGER_SECONDS)
         else:
             connection.state, connection.deadline = State.CLOSING, now + LINGER_SECONDS
@@ -286,16 +311,3 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.connections.discard(connection)
         self.nr_conns -= 1
         util.close(connection.wire)
-
-
-def _rendered(finished: Finished, *, is_kept: bool) -> bytes:
-    """Return an answer as gunicorn's own response writes it."""
-    connection = "keep-alive" if is_kept else "close"
-    server = f"Server: {SERVER}\r\nDate: {_date(int(time.time()))}\r\nConnection: {connection}"
-    own = "\r\n".join([f"{name}: {value}" for name, value in finished.headers])
-    return f"HTTP/1.1 {finished.status}\r\n{server}\r\n{own}\r\n\r\n".encode("latin-1") + finished.body
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return str(util.http_date(second))

@@ -17,7 +17,7 @@ log = structlog.get_logger("m8crm.web")
 A_SECOND = 50  # lines that are written in full; more would cost the answers their speed
 MAX_WAITING = 1000
 
-Write = Callable[[], None]
+Line = tuple[Callable[..., None], tuple[object, ...]]
 
 
 class Lines:
@@ -25,18 +25,18 @@ class Lines:
 
     def __init__(self, *, a_second: int = A_SECOND) -> None:
         self._a_second = a_second
-        self._waiting: deque[Write] = deque()
+        self._waiting: deque[Line] = deque()
         self._offered = 0  # counted by the one thread, ...
         self._told = 0  # ... and by the other: the difference is what was left out
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def offer(self, write: Write) -> None:
-        """Leave a line to be written by ``write``; what is too much is only counted."""
+    def offer(self, write: Callable[..., None], *facts: object) -> None:
+        """Leave a line to be written by ``write(*facts)``; what is too much is only counted."""
         self._offered += 1
         if len(self._waiting) < MAX_WAITING:
-            self._waiting.append(write)
+            self._waiting.append((write, facts))
         if not self._wake.is_set():
             self._wake.set()
             if self._thread is None:  # not before: a thread does not survive a fork
@@ -69,10 +69,11 @@ class Lines:
             written += 1
         self._count()
 
-    def _write(self, write: Write) -> None:
+    def _write(self, line: Line) -> None:
         self._told += 1
+        write, facts = line
         try:
-            write()
+            write(*facts)
         except Exception as error:  # the thread must live on; what is told may not fail
             log.error("line_not_written", error=type(error).__name__)
 

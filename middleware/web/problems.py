@@ -10,7 +10,7 @@ from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
 from middleware.errors import StorageError
-from middleware.web.answers import Answer, problem_answer
+from middleware.web.answers import BROKEN, Answer, problem_answer, seconds_of
 from middleware.web.schemas.query import MessageSchema
 
 _MESSAGES = {
@@ -19,7 +19,7 @@ _MESSAGES = {
     413: "The body is too large.",
     415: "Send the body as application/json.",
     422: "The request is not understood.",
-    500: "Something is broken here. The log has more, by the X-Request-Id of this answer.",
+    500: BROKEN,
 }
 
 
@@ -39,7 +39,7 @@ def respond(answer: Answer) -> Response:
     if not answer.content_type:
         del response.headers["Content-Type"]
     if answer.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(answer.retry_after.total_seconds())))
+        response.headers["Retry-After"] = str(seconds_of(answer.retry_after))
     return response
 
 

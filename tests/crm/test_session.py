@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,7 @@ import responses
 import trustme
 
 from middleware.crm.context import build_context
-from middleware.crm.session import CRMSession, parse_retry_after
+from middleware.crm.session import MAX_BYTES, CRMSession, parse_retry_after
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -75,6 +76,9 @@ def test_a_deadline_that_has_passed_sends_nothing(crm: FaultServer) -> None:
         ("reset", CRMUnavailableError),
         ("close", CRMUnavailableError),
         ("endless", CRMResponseError),
+        ("endless-header", CRMUnavailableError),
+        ("endless-headers", CRMUnavailableError),
+        ("endless-status", CRMUnavailableError),
         ("gzip-bomb", CRMResponseError),
         ("bad-gzip", CRMResponseError),
         ("redirect", CRMResponseError),
@@ -96,6 +100,20 @@ def test_every_fault_has_its_error(crm: FaultServer, fault: str, expected: type[
     assert SECRET not in str(caught.value)
     assert crm.url.partition("//")[2] not in str(caught.value)
     assert [request.target.partition("?")[0] for request in crm.requests] == [f"/{fault}"]
+
+
+@pytest.mark.parametrize("fault", ["endless", "endless-header", "endless-headers", "gzip-bomb"])
+def test_a_flood_costs_little_memory(crm: FaultServer, fault: str) -> None:
+    """However much a server sends, and however much it unpacks to, a few megabytes of it are held."""
+    with pytest.raises(CRMError):
+        session(crm).get("gzip-bomb")  # the server makes it once, in our memory
+    tracemalloc.start()
+    try:
+        with pytest.raises(CRMError):
+            session(crm).get(fault)
+        assert tracemalloc.get_traced_memory()[1] < 4 * MAX_BYTES
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_server_that_is_gone_is_unavailable() -> None:

@@ -308,5 +308,5 @@ def test_nothing_is_opened_before_the_first_lookup(tmp_path: Path) -> None:
     """A service that has answered nobody has no connection and no thread: it may still be forked."""
     threads = set(threading.enumerate())
     desk = Desk(tmp_path / "a", store=SharedStore("redis://127.0.0.1:1"))
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads
     desk.close()

@@ -198,6 +198,36 @@ def test_broken_connection_forgets_what_may_have_been_missed(machines: Machines,
     assert comeback.wait(10)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have listeners look and despair ten times as fast."""
+    monkeypatch.setattr("middleware.lookup.news.PAUSE", 0.1)
+    monkeypatch.setattr("middleware.lookup.news.SILENCE", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_silence_of_a_redis_without_news_is_no_outage(machines: Machines, redis_server: str) -> None:
+    """A listener who hears nothing because nothing happens keeps what it knows."""
+    machines[0].ask(tenant_of(Zoo()))
+    comeback = hears(machines[0], "forget")
+    with redis.Redis.from_url(redis_server) as client:
+        pings = client.info("commandstats")["cmdstat_ping"]["calls"]
+        while client.info("commandstats")["cmdstat_ping"]["calls"] < pings + 15:
+            assert not comeback.is_set()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_listener_of_a_frozen_redis_forgets_what_it_may_have_missed(own_redis: RedisServer, tmp_path: Path) -> None:
+    """A connection that is open and dead is noticed; after it nothing from before is trusted."""
+    with closing(Desk(tmp_path / "a", store=SharedStore(own_redis.url))) as desk:
+        desk.ask(tenant_of(Zoo()))
+        comeback = hears(desk, "forget")
+        own_redis.process.send_signal(signal.SIGSTOP)
+        assert not comeback.wait(1.5)
+        own_redis.process.send_signal(signal.SIGCONT)
+        assert comeback.wait(10)
+
+
 @given(results)
 def test_result_survives_the_way_through_redis(result: Result) -> None:
     """What is read is what was written, of every kind of result."""

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from gunicorn.workers.gthread import ThreadWorker
@@ -16,8 +18,10 @@ from hypothesis import strategies as st
 
 from middleware.app import create_app
 from middleware.demo.data import build_demo
+from middleware.lookup.card import Busy, Failed, Hit, TimedOut
+from middleware.lookup.service import LookupService
 from middleware.settings import load_settings
-from middleware.web.fast import FastPath, Finished
+from middleware.web.fast import Asked, FastPath
 from middleware.web.head import PlainGet
 from middleware.web.inline import InlineWorker
 from tests.conftest import NOW
@@ -27,28 +31,41 @@ SECRET = "@"  # stands for the customer's secret: it is new in every run
 KNOWN, UNKNOWN = "46701740605", "46701740699"
 
 
+@dataclass
 class Counting:
-    """A fast path that counts its answers."""
+    """A fast path that counts its answers; one that ``is_slow`` lets everybody wait for them."""
 
-    def __init__(self, fast: FastPath) -> None:
-        self.answers = 0
-        self._fast = fast
+    fast: FastPath
+    is_slow: bool = False
+    answers: int = 0
 
-    def answer(self, request: PlainGet) -> Finished | None:
-        """Return the fast path's answer."""
-        found = self._fast.answer(request)
+    def read(self, request: PlainGet) -> Asked | None:
+        """Return what is asked."""
+        return self.fast.read(request)
+
+    def ready(self, asked: Asked, server: str) -> bytes | None:
+        """Return the answer that is ready."""
+        found = None if self.is_slow else self.fast.ready(asked, server)
         self.answers += found is not None
         return found
+
+    def find(self, asked: Asked, server: str) -> bytes:
+        """Return the answer that is waited for."""
+        self.answers += 1
+        return self.fast.find(asked, server)
 
 
 @dataclass
 class Pair:
-    """One application behind gunicorn's own worker and behind ours."""
+    """One application behind gunicorn's own worker and behind ours, once with and once without ready answers."""
 
     stock: Address
     inline: Address
+    waiting: Address
     secret: str
     counting: Counting
+    counting_waiting: Counting
+    lookups: LookupService
 
     def raw(self, request: bytes) -> bytes:
         """Return the request with the secret in its place."""
@@ -67,7 +84,10 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         stock = stack.enter_context(served(app, ThreadWorker, threads=4))[1]
         worker, inline = stack.enter_context(served(app, InlineWorker, threads=4))
         worker.fast = Counting(worker.fast)
-        yield Pair(stock, inline, secret, worker.fast)
+        late, waiting = stack.enter_context(served(app, InlineWorker, threads=4))
+        late.fast = Counting(late.fast, is_slow=True)
+        lookups = app.extensions["m8crm"].lookups
+        yield Pair(stock, inline, waiting, secret, worker.fast, late.fast, lookups)
     app.extensions["m8crm"].close()
 
 
@@ -95,6 +115,7 @@ def assert_same(pair: Pair, request: bytes, cuts: list[int] = []) -> bytes:  # n
     pieces = [request[begin:end] for begin, end in pairwise(edges) if begin < end]
     answer = normal(exchange(pair.inline, *pieces), request)
     assert answer == normal(expected, request)
+    assert normal(exchange(pair.waiting, *pieces), request) == answer
     return answer
 
 
@@ -140,6 +161,34 @@ def test_requests_in_one_packet_are_answered_in_order(pair: Pair) -> None:
     assert [int(s) for s in re.findall(rb"HTTP/1.1 (\d+)", answer)] == [200, 200, 404, 200, 200, 200, 200]
 
 
+OUTCOMES: dict[str, Any] = {
+    "hit": Hit(body=b'{"displayName":"Ada"}'),
+    "busy": Busy(),
+    "failed": Failed(reason="CRMUnavailableError"),
+    "limited": Failed(reason="RateLimitedError", retry_after=timedelta(seconds=7.4)),
+    "timed out": TimedOut(),
+    "bug": RuntimeError(KNOWN),
+}
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_every_outcome_is_told_alike(pair: Pair, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What had to be waited for, failures and our own bugs among them, is answered without Flask in the same bytes."""
+
+    def lookup(*_args: object) -> Any:
+        if isinstance(OUTCOMES[name], Exception):
+            raise OUTCOMES[name]
+        return OUTCOMES[name]
+
+    monkeypatch.setattr(pair.lookups, "lookup", lookup)
+    monkeypatch.setattr(pair.lookups, "ready", lambda *_args: None)
+    before = pair.counting.answers, pair.counting_waiting.answers
+    answer = assert_same(pair, PLAIN["hit"])
+    assert (pair.counting.answers, pair.counting_waiting.answers) == (before[0] + 1, before[1] + 1)
+    assert (b"Retry-After: " in answer) == (name not in ("hit", "bug"))
+    assert KNOWN.encode() not in answer
+
+
 TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=20)
 FIELD_NAMES = st.sampled_from(
     "Host X-Request-Id Connection Accept User-Agent Cookie Content-Length Transfer-Encoding Expect X_Request_Id Via "
@@ -166,11 +215,11 @@ USUAL = {
 UNUSUAL = {
     "method": st.sampled_from(["HEAD", "POST", "OPTIONS", "get", "GET ", "", "PUT", "CONNECT", "\r\nGET", "GET /x"]),
     "path": st.sampled_from(
-        "/miss-204/lookup?fromNumber= /miss-empty/lookup?fromNumber= /nobody/lookup?fromNumber= /nordlys/lookup /-/live? "
-        "/NORDLYS/lookup?fromNumber= //nordlys/lookup?fromNumber= /nordlys/lookup/?fromNumber= * / /nordlys/lookup? "
+        "/miss-204/lookup?fromNumber= /miss-empty/lookup?fromNumber= /nobody/lookup?fromNumber= /nordlys/lookup "
+        "/-/live? /NORDLYS/lookup?fromNumber= //nordlys/lookup?fromNumber= /nordlys/lookup/?fromNumber= * / "
         "/nordlys%2Flookup?fromNumber= /nordlys/lookup?fromNumber[]= http://m8crm/nordlys/lookup?fromNumber= nordlys "
         "/./nordlys/lookup?fromNumber= /nordl%79s/lookup?fromNumber= /nordlys/lookup;x?fromNumber= /nordlys/calllog?x= "
-        "/nordlys/lookup?a=b&fromNumber=".split()
+        "/nordlys/lookup? /nordlys/lookup?a=b&fromNumber=".split()
     ),
     "number": st.sampled_from([f"+{KNOWN}", f"%2B{UNKNOWN}", "anonymous", "", "%", "%zz", "%C3%A5", "å"]) | TEXT,
     "more": st.sampled_from(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.sql import SQLAdapter
-from middleware.errors import CRMUnavailableError, RateLimitedError
+from middleware.errors import BreakerOpenError, BudgetError, CRMUnavailableError, RateLimitedError
 from middleware.model.phone import PhoneNumber
 from tests.conftest import House
 
@@ -110,6 +110,8 @@ def test_id_in_place_of_a_number_finds_its_contact(house: House) -> None:
     [
         (CRMUnavailableError("down"), 503, "2"),
         (RateLimitedError("slow", retry_after=timedelta(seconds=9)), 503, "9"),
+        (BudgetError("used up", retry_after=timedelta(seconds=0.2)), 503, "1"),
+        (BreakerOpenError("down", retry_after=timedelta(seconds=4)), 503, "4"),
         (ZeroDivisionError(), 503, "2"),
     ],
 )
