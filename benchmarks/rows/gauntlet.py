@@ -18,6 +18,7 @@ from benchmarks.table import Figure, say
 
 IN_TIME = 2.7  # seconds
 DELIVERED_BY = 40.0  # seconds after the CRM has recovered
+SECOND_RECORD = 1.5  # seconds in which it would come
 US, EXPRESS, CLINQ = "m8crm", "Express", "@clinq/bridge"
 WELL = {"delay": 0.0, "notes_delay": 0.0, "status": 200, "empty": False, "hang": False}
 _numbers = map(number_of, count())  # every fault meets a number that nobody has seen
@@ -112,7 +113,7 @@ def twice(subject: Subject) -> Outcome:
     before, ask = subject.seen("writes"), subject.log(next(_numbers))
     at_once(subject.port, [ask, ask])
     _wait(lambda: subject.seen("writes") > before)
-    time.sleep(1.5)  # for a second record
+    time.sleep(SECOND_RECORD)
     writes = subject.seen("writes") - before
     return Outcome(told=f"{writes} records", is_kept=writes == 1)
 
