@@ -79,9 +79,12 @@ class AnswerCache:
 
     def get(self, key: Key, generation: Generation) -> tuple[Hit | Miss, Age] | None:
         """Return the answer with its age, unless it is too old or was forgotten."""
-        with self._lock:
-            entry = self._entries.get(key)
-        if entry is None or entry.generation.forgotten != generation.forgotten:
+        try:
+            with self._lock:
+                entry = self._entries[key]  # ``get`` looks twice
+        except KeyError:
+            return None
+        if entry.generation.forgotten != generation.forgotten:
             return None
         age, kept = self._clock() - entry.at, entry.kept
         has_changed = entry.generation.changed != generation.changed

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 from marshmallow import ValidationError
@@ -64,8 +63,7 @@ class Lookups(Protocol):
         """Return the answer, however long that takes until the deadline."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):  # quicker to make than a frozen dataclass
     """A plain lookup of a customer with the right secret; ``trace`` bears the request's id."""
 
     tenant: Tenant

@@ -18,16 +18,19 @@ from functools import partial
 from math import inf
 from typing import Any
 
+import structlog
 from gunicorn import SERVER, util
 from gunicorn.workers.gthread import ThreadWorker
 
+from middleware.errors import place_of
 from middleware.web.answers import problem_answer
 from middleware.web.connection import Connection, State
 from middleware.web.fast import Asked, FastPath
-from middleware.web.head import read_plain
+from middleware.web.head import END, read_plain
 from middleware.web.lines import Lines
 from middleware.web.requests import READ_AT
 
+log = structlog.get_logger("m8crm.web")
 RECEIVE = 65_536  # bytes that are taken at once
 SWEEP_EVERY = 0.25  # seconds between looks at all deadlines
 READ_SECONDS = 10.0  # unless M8CRM_READ_TIMEOUT says otherwise
@@ -107,17 +110,21 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         connection.deadline = time.monotonic() + self.keepalive
         self.connections.add(connection)
         self.nr_conns += 1
-        self._read(connection)
+        self.on_event(connection, wire)
 
     def on_event(self, connection: Connection, _wire: Any) -> None:
         """Go on with a connection that the poller has reported."""
-        if connection.state is State.READING:
-            self._read(connection)
-        elif connection.state is State.WRITING:
-            self._write(connection)
-            self._proceed(connection)
-        elif connection.state is State.CLOSING:
-            self._linger(connection)
+        try:
+            if connection.state is State.READING:
+                self._read(connection)
+            elif connection.state is State.WRITING:
+                self._write(connection)
+                self._proceed(connection)
+            elif connection.state is State.CLOSING:
+                self._linger(connection)
+        except Exception as error:  # a fault of ours costs one connection, not all
+            log.error("connection_broken", error=type(error).__name__, place=place_of(error))
+            self._drop(connection)
 
     def handle(self, conn: Connection) -> bool:
         """Answer a request on a thread, and send what can be sent at once: that need not wait for the poller."""
@@ -183,6 +190,8 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if data:
             if not connection.buffer:
                 connection.deadline = time.monotonic() + self.read_seconds
+                if data.find(END) == len(data) - len(END) and self._answer_at_once(connection, data):
+                    return
             connection.buffer += data
             self._proceed(connection)
         elif connection.buffer:
@@ -194,7 +203,9 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _proceed(self, connection: Connection) -> None:
         """Answer what has come, as far as nobody must be waited for."""
         while connection.state is State.READING and connection.buffer:
-            answer = self._ready_answer(connection)
+            answer = self._ready_answer(connection, connection.head())
+            if answer is not None or connection.asked:
+                connection.skip(connection.incoming.head_end)
             if answer is not None:
                 connection.out = memoryview(answer)
                 self._write(connection)
@@ -205,26 +216,46 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 break
         self._watch(connection)
 
-    def _ready_answer(self, connection: Connection) -> bytes | None:
+    def _answer_at_once(self, connection: Connection, head: bytes) -> bool:
+        """Answer the usual lookup with the least to do: one packet is one request, and the sender stays and reads."""
+        answer = self._ready_answer(connection, head)
+        if answer is None and connection.asked:
+            self._hand_over(connection)
+            return True
+        if answer is None:
+            return False
+        try:
+            sent = connection.wire.send(answer)
+        except OSError:  # one that lasts is met again
+            sent = 0
+        if sent == len(answer) and connection.keep_alive:
+            connection.deadline += self.keepalive - self.read_seconds
+        else:
+            connection.out = memoryview(answer)[sent:]
+            self._write(connection)
+        self._watch(connection)
+        return True
+
+    def _ready_answer(self, connection: Connection, head: bytes | None) -> bytes | None:
         """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path.
 
         A plain lookup without one is left in ``connection.asked``, for a thread.
         """
-        incoming, head = connection.incoming, None
-        if self.fast is None or incoming.is_slow or not self.alive or (head := connection.head()) is None:
-            return None
-        request = read_plain(head)
         is_last = self.nr + 1 >= self.max_requests  # then the slow path does what is to be done
-        asked = None if request is None or is_last else self.fast.read(request)
-        if request is None or asked is None:
-            incoming.is_slow = True
+        if head is None or self.fast is None or connection.incoming.is_slow or not self.alive or is_last:
             return None
-        self.nr += 1
-        connection.keep_alive = request.keep_alive
-        connection.skip(incoming.head_end)
-        answer = self.fast.ready(asked, self._server(is_kept=request.keep_alive))
-        connection.asked = None if answer else asked
-        return answer
+        try:
+            request = read_plain(head)
+            asked = self.fast.read(request) if request else None
+            if request and asked:
+                answer = self.fast.ready(asked, self._server(is_kept=request.keep_alive))
+                connection.asked, connection.keep_alive = None if answer else asked, request.keep_alive
+                self.nr += 1
+                return answer
+        except Exception as error:  # the slow path meets it again, and answers
+            log.error("fast_path_broken", error=type(error).__name__, place=place_of(error))
+        connection.incoming.is_slow = True
+        return None
 
     def _server(self, *, is_kept: bool) -> str:
         """Return the headers that are the server's own, as gunicorn writes them."""

@@ -229,3 +229,20 @@ def test_other_protocols_are_refused_at_start(name: str, value: str) -> None:
     cfg.set(name, value)
     with pytest.raises(SystemExit, match="proxy"):
         InlineWorker.check_config(cfg, None)
+
+
+def test_fault_of_the_fast_path_is_left_to_the_slow_one(house: House) -> None:
+    """A bug in the fast path costs no answer and no other connection."""
+
+    class Broken:
+        def read(self, _request: object) -> None:
+            raise ZeroDivisionError
+
+    def prepare(worker: Any) -> None:
+        worker.fast = Broken()
+
+    asked = f"GET /nordlys/lookup?fromNumber={NUMBER} HTTP/1.1\r\nHost: m8crm\r\n"
+    asked += f"Authorization: {house.bearer()['Authorization']}\r\n\r\n"
+    with served(house.app, InlineWorker, prepare, threads=1) as (_, address):
+        for _ in range(2):
+            assert exchange(address, asked.encode()).startswith(b"HTTP/1.1 200 OK\r\n")
