@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import platform
 import resource
 import signal
@@ -24,13 +25,17 @@ ROWS = ("cached", "cold", "herd", "flood", "isolation", "many", "gauntlet")
 def main() -> None:
     """Measure what was asked for and print it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", choices=ROWS, metavar="row", help=f"of {', '.join(ROWS)}; else all")
+    parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ROWS)}; else all")
     parser.add_argument("--rounds", type=int, default=5, help="of each measurement, alternating with the peers'")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="with every round")
     form.add_argument("--rst", action="store_true", help="as docs/performance.rst holds it")
     options = parser.parse_args()
+    if unknown := set(options.rows) - set(ROWS):
+        parser.error(f"no row is called {' or '.join(sorted(unknown))}")
     begin = time.monotonic()
+    load = os.getloadavg()[0]
+    say(f"{platform.machine()}, {os.cpu_count()} cores, load average {load:.1f}: what others do is in the figures, too")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped then, too
     free_load_core()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -45,7 +50,7 @@ def main() -> None:
         print(dump_rst(figures))
     else:
         show(figures)
-    say(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {peer_versions()}")
+    say(f"Python {platform.python_version()}, {peer_versions()}")
     say(f"{options.rounds} rounds in {time.monotonic() - begin:.0f} s")
     sys.exit(any(figure.verdict in {FAIL, VOID} for figure in figures))
 

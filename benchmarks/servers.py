@@ -89,7 +89,6 @@ def run_m8crm(
         "M8CRM_DATA": str(folder),
         "M8CRM_CUSTOMERS": str(folder / "customers"),
         "M8CRM_DELIVERY": "false",
-        "M8CRM_LOG_LEVEL": "ERROR",
         "PYTHONPATH": os.pathsep.join([str(plugin.parent), str(ROOT)]),
     }
     command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app"]

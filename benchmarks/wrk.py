@@ -30,7 +30,7 @@ end
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """``per_second`` answers, ``failed`` ones (late are not) among them; ``busy``: the share of its core."""
+    """``per_second`` answers, ``failed`` ones (late ones are none) among them; ``busy`` is wrk's share of its core."""
 
     per_second: float
     failed: int

@@ -24,4 +24,5 @@ for (const level of ["log", "info", "warn", "error"]) console[level] = () => {};
 start({
   getContacts: async ({ apiKey, apiUrl }) =>
     (await crm.get(`${apiUrl}/contacts`, { params: { number: apiKey } })).data.map(contact),
+  handleCallEvent: async ({ apiUrl }, event) => crm.post(`${apiUrl}/calls`, { key: event.id }),
 });

@@ -36,4 +36,13 @@ app.get("/:customer/lookup", async (req, res) => {
   }
 });
 
+app.post("/:customer/calllog", express.json(), async (req, res) => {
+  try {
+    await crm.post("/calls", { key: `${req.body.fromNumber} ${req.body.startTime}` });
+    res.json({});
+  } catch {
+    res.status(503).json({ message: "The CRM could not be asked." });
+  }
+});
+
 app.listen(Number(process.env.PORT), "127.0.0.1", 4096);

@@ -1,7 +1,7 @@
 """A budget that all machines share, in Redis.
 
 Hand-written: pyrate-limiter's ``RedisBucket`` goes by the clocks of the machines and does not count a request that
-another process has dated a millisecond later (docs/adr/0020-budgets.rst has figures).  This is the ring of
+another process has dated a millisecond later (docs/adr/0007-budgets.rst has figures).  This is the ring of
 :class:`middleware.crm.budget.Ledger` as a list, by Redis's own clock, in one step.
 """
 

@@ -3,7 +3,7 @@
 A ``gthread`` worker whose poller reads requests itself.  A plain lookup with a fresh answer costs no other thread,
 no Flask and no environ; everything else goes to the pool as soon as it is there as a whole, and there to gunicorn's
 own parser and code.  So a sender who drips bytes, or takes his answer slowly, occupies no thread.  Hand-written:
-no server of Python's answers some requests without a thread and the others with one (docs/adr/0005).
+no server of Python's answers some requests without a thread and the others with one (docs/adr/0003).
 """
 
 from __future__ import annotations
