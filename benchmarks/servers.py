@@ -98,10 +98,10 @@ def run_m8crm(
 
 
 @contextmanager
-def run_gthread(app: str, *, environ: Mapping[str, str]) -> Iterator[Server]:
-    """Run a WSGI ``app`` the plain way: gunicorn, one worker, 32 threads."""
+def run_gthread(app: str, *, environ: Mapping[str, str], threads: int = 32) -> Iterator[Server]:
+    """Run a WSGI ``app`` the plain way: gunicorn, one worker with threads."""
     port = _free_port()
-    options = ["-k", "gthread", "--threads", "32", "--keep-alive", "15", "-b", f"127.0.0.1:{port}"]
+    options = ["-k", "gthread", "--threads", str(threads), "--keep-alive", "15", "-b", f"127.0.0.1:{port}"]
     command = [sys.executable, "-m", "gunicorn", "--no-control-socket", *options, app]
     begin = time.perf_counter()
     with _process(_pinned(SERVER_CORE, command), env=environ) as process:

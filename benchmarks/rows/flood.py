@@ -49,7 +49,7 @@ def measure(rounds: int) -> list[Figure]:
                 late.setdefault(name, []).append(_unclean(load))
                 answers = sorted({answer.status for answer in load.answers})
                 say(f"flood {round_ + 1}/{rounds} {name}: {right[name][-1]:g} in time, {load.slowest:.2f} s, {answers}")
-                time.sleep(3)  # what hangs on must not meet the next one
+                time.sleep(2)  # what hangs on must not meet the next one
     best_peer = max(median(right[name]) for name in PEERS)
 
     def is_reached(name: str) -> bool:
