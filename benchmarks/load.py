@@ -141,13 +141,14 @@ class _Generator:
     """Connections to one server, and who of them waits for an answer."""
 
     port: int
+    most: int
     epoll: select.epoll = field(default_factory=select.epoll)
     connections: dict[int, _Connection] = field(default_factory=dict)
     idle: list[_Connection] = field(default_factory=list)
 
     @property
     def has_room(self) -> bool:
-        return bool(self.idle) or len(self.connections) < MOST
+        return bool(self.idle) or len(self.connections) < self.most
 
     def connect(self) -> _Connection:
         sock = socket.create_connection(("127.0.0.1", self.port))
@@ -175,8 +176,8 @@ class _Generator:
 
 
 @contextmanager
-def _generator(port: int, connections: int) -> Iterator[_Generator]:
-    generator = _Generator(port)
+def _generator(port: int, connections: int, most: int) -> Iterator[_Generator]:
+    generator = _Generator(port, most)
     generator.idle.extend(generator.connect() for _ in range(connections))
     gc.collect()
     gc.disable()  # a collection would be charged to the server
@@ -187,15 +188,22 @@ def _generator(port: int, connections: int) -> Iterator[_Generator]:
         generator.close()
 
 
-def run_open(port: int, asks: Iterable[tuple[float, Ask]], *, connections: int = 32, patience: float = 20.0) -> Load:
+def run_open(
+    port: int,
+    asks: Iterable[tuple[float, Ask]],
+    *,
+    connections: int = 32,
+    most: int = MOST,
+    patience: float = 20.0,
+) -> Load:
     """Send every ask at its moment (seconds from the start, rising), over a new connection when all are taken.
 
-    When ``MOST`` are taken an ask waits here, and its latency counts nevertheless.
+    When ``most`` connections are taken an ask waits here, and its latency counts nevertheless.
     """
     answers: list[Answer] = []
     lags: list[float] = []
     waiting = 0
-    with _generator(port, connections) as generator:
+    with _generator(port, connections, most) as generator:
         begin, cpu = time.perf_counter() + 0.01, time.process_time()
         due = deque((begin + at, ask) for at, ask in asks)
         last = due[-1][0] + patience

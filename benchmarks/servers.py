@@ -39,6 +39,10 @@ class Server:
         """Return the bytes that its processes hold, shared pages counted once."""
         return sum(_pss(pid) for pid in _family(self.pid))
 
+    def cpu(self) -> float:
+        """Return the processor seconds that its processes have used."""
+        return sum(_cpu(pid) for pid in _family(self.pid))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stub(Server):
@@ -98,13 +102,26 @@ def run_m8crm(
 
 
 @contextmanager
-def run_gthread(app: str, *, environ: Mapping[str, str]) -> Iterator[Server]:
-    """Run a WSGI ``app`` the plain way: gunicorn, one worker, 32 threads."""
+def run_gthread(
+    app: str, *, environ: Mapping[str, str], threads: int = 32, core: str = SERVER_CORE
+) -> Iterator[Server]:
+    """Run a WSGI ``app`` the plain way: gunicorn, one worker with threads."""
     port = _free_port()
-    options = ["-k", "gthread", "--threads", "32", "--keep-alive", "15", "-b", f"127.0.0.1:{port}"]
+    options = [
+        "-k",
+        "gthread",
+        "--threads",
+        str(threads),
+        "--keep-alive",
+        "15",
+        "--graceful-timeout",
+        "1",
+        "-b",
+        f"127.0.0.1:{port}",
+    ]
     command = [sys.executable, "-m", "gunicorn", "--no-control-socket", *options, app]
     begin = time.perf_counter()
-    with _process(_pinned(SERVER_CORE, command), env=environ) as process:
+    with _process(_pinned(core, command), env=environ) as process:
         yield _ready(process, port, begin)
 
 
@@ -182,3 +199,8 @@ def _family(pid: int) -> list[int]:
 def _pss(pid: int) -> int:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+
+
+def _cpu(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

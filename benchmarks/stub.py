@@ -38,7 +38,7 @@ class Crm:
 
 
 _crms: dict[str, Crm] = {}
-_FACTS = [{"title": f"Fact {i}", "comment": f"what the CRM knows, {i:02} " * 4} for i in range(16)]
+_FACTS = [{"title": f"Fact {i}", "comment": " ".join([f"what the CRM knows, {i:02}"] * 4)} for i in range(16)]
 _contact = json.dumps(
     {"id": "NUMBER", "name": "NAME", "phone": "NUMBER", "email": "ada@example.org", "facts": _FACTS},
     separators=(",", ":"),

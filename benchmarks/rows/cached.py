@@ -23,7 +23,7 @@ P99_MS = 2.0
 BOTTLENECK = 0.95  # of the generator's core: above it the figure is the generator's, not the server's
 NUMBERS = [number_of(i) for i in range(100)]
 US, EXPRESS, CLINQ, CONTROL = "m8crm", "Express", "@clinq/bridge", "bare Flask view on gthread"
-Targets = dict[str, tuple[int, list[Ask]]]
+Targets = dict[str, tuple[Server, list[Ask]]]
 
 
 def measure(rounds: int) -> list[Figure]:
@@ -31,17 +31,21 @@ def measure(rounds: int) -> list[Figure]:
     rates: dict[str, list[float]] = {}
     late: dict[str, list[float]] = {}
     busy: list[float] = []
+    work: dict[str, list[float]] = {}
     with _targets() as targets:
         for number in range(rounds):
-            for name, (port, asks) in targets.items():
-                closed = run_closed(port, asks, seconds=SECONDS)
-                opened = run_open(port, evenly(asks, rate=RATE, seconds=SECONDS), patience=3)
+            for name, (server, asks) in targets.items():
+                cpu = server.cpu()
+                closed = run_closed(server.port, asks, seconds=SECONDS)
+                cpu = server.cpu() - cpu
+                opened = run_open(server.port, evenly(asks, rate=RATE, seconds=SECONDS), patience=3)
                 false = closed.failed + opened.false
                 assert not false, f"{name} gave {false} wrong answers"
+                work.setdefault(name, []).append(cpu / closed.per_second / SECONDS * 1e6)
                 rates.setdefault(name, []).append(closed.per_second)
                 late.setdefault(name, []).append(opened.percentile(99))
                 busy += [closed.busy] if name == US else []
-                rate = f"{closed.per_second:,.0f}/s, wrk {closed.busy:.0%} busy"
+                rate = f"{closed.per_second:,.0f}/s, {work[name][-1]:.0f} µs of CPU each, wrk {closed.busy:.0%} busy"
                 p99 = f"p99 {late[name][-1]:.2f} ms at {RATE}/s, sent {opened.lag * 1000:.2f} ms late"
                 say(f"cached {number + 1}/{rounds} {name}: {rate}; {p99}")
     hint = f"; at least: wrk was the bottleneck ({median(busy):.0%})" if median(busy) > BOTTLENECK else ""
@@ -49,6 +53,11 @@ def measure(rounds: int) -> list[Figure]:
         _times(rates, EXPRESS, goal=4.0, least=2.0, hint=hint),
         _times(rates, CLINQ, goal=8.0, least=8.0, hint=hint),
         _p99(late),
+        Figure(
+            what="processor time of a cached lookup",
+            figure="; ".join(f"{name} {spread(values, 'µs', 0)}" for name, values in work.items()),
+            samples=work,
+        ),
     ]
 
 
@@ -102,10 +111,10 @@ def _targets() -> Iterator[Targets]:
         flask = stack.enter_context(run_gthread("benchmarks.bare:app", environ=bare))
         say(f"an answer has {body.stat().st_size} bytes")
         yield {
-            US: (ours.port, asks),
-            EXPRESS: (express.port, [ask_express(number) for number in NUMBERS]),
-            CLINQ: (clinq.port, clinq_asks),
-            CONTROL: (flask.port, [ask_m8crm("acme", NUMBERS[0])]),
+            US: (ours, asks),
+            EXPRESS: (express, [ask_express(number) for number in NUMBERS]),
+            CLINQ: (clinq, clinq_asks),
+            CONTROL: (flask, [ask_m8crm("acme", NUMBERS[0])]),
         }
 
 

@@ -96,16 +96,16 @@ def test_latency_counts_from_the_moment_a_request_was_due() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 30])
-def test_asks_wait_when_all_connections_are_taken(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asks_wait_when_all_connections_are_taken(most: int) -> None:
     """A server that is too slow gets no more connections than the most, and still every request."""
-    monkeypatch.setattr(load, "MOST", most)
     ports = set()
 
     def talk(connection: socket.socket) -> None:
         ports.add(connection.getpeername()[1])
         answering(RIGHT)(connection)
 
-    result = measured(talk, [(0.0, ASK)] * 30)
+    with server(talk) as port:
+        result = run_open(port, [(0.0, ASK)] * 30, connections=1, most=most, patience=60)
     assert (len(result.answers), result.wrong) == (30, 0)
     assert len(ports) <= most
 
