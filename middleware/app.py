@@ -76,6 +76,7 @@ def build_parts(settings: Settings) -> Parts:
         shared=shared,
         keep_trace=traces.add,
         cache_bytes=settings.cache_bytes,
+        is_history_shared=inbox.database.dialect != "sqlite",
     )
     return Parts(
         settings=settings,

@@ -27,6 +27,10 @@ class Generation(NamedTuple):
     changed: int
     forgotten: int
 
+    def is_after(self, other: Generation) -> bool:
+        """Whether something has happened to the number since ``other``."""
+        return self != other and self.changed >= other.changed and self.forgotten >= other.forgotten
+
 
 class Generations:
     """The counters in ``path``; made when missing, shared by all processes that open it."""

@@ -187,11 +187,18 @@ def _print_steps(told: dict[str, Any]) -> None:
     numbers = [Column(title, justify="right") for title in ("at ms", "took", "waited")]
     table = Table(*numbers, "", "CRM", "step", "result", box=None)
     for step in told["steps"]:
-        begin, took, waited = step["begin"], step["took"], step["queued"]
+        begin, waited = step["begin"], step["queued"]
+        took = max(told["ms"] - begin, 0.0) if step["took"] is None else step["took"]
         scale = BAR / max(told["ms"], 0.1)
         bar = " " * min(round(begin * scale), BAR - 1) + "█" * max(1, round(took * scale))
         times = (f"{begin:.1f}", f"{took:.1f}", f"{waited:.1f}")
-        table.add_row(*times, Text(bar[:BAR], "cyan"), step["source"], step["name"], Text(step["note"]))
+        table.add_row(
+            *times,
+            Text(bar[:BAR], "cyan"),
+            step["source"],
+            step["name"],
+            Text(step["note"] if step["took"] is not None else "still under way"),
+        )
     if told["steps"]:
         console.print(table)
     for words in told["left_out"]:

@@ -28,7 +28,10 @@ class DaemonPool:
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Start the call; its future takes the result or whatever it raised, ``SystemExit`` included."""
+        """Start the call; its future takes the result or whatever it raised, ``SystemExit`` included.
+
+        Raises ``RuntimeError`` when a thread is needed and the machine has none left; the call is not run then.
+        """
         future: Future[T] = Future()
 
         def call() -> None:
@@ -40,24 +43,27 @@ class DaemonPool:
                 future.set_result(result)
 
         with self._lock:
-            self._calls.put(call)
             if self._idle:
                 self._idle -= 1
+                self._calls.put(call)
                 return future
-        threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        threading.Thread(target=self._work, args=(call,), name=self._name, daemon=True).start()
         return future
 
-    def _work(self) -> None:
-        while True:
-            try:
-                call = self._calls.get(timeout=IDLE_SECONDS)
-            except Empty:
-                with self._lock:
-                    if not self._idle:  # a call was promised this thread while it gave up: it is in the queue
-                        continue
-                    self._idle -= 1
-                return
+    def _work(self, call: Callable[[], None] | None) -> None:
+        while call:
             call()
-            del call  # a thread that waits holds nothing of the last call
+            call = None  # a thread that waits holds nothing of the last call
             with self._lock:
                 self._idle += 1
+            call = self._next()
+
+    def _next(self) -> Callable[[], None] | None:
+        while True:
+            try:
+                return self._calls.get(timeout=IDLE_SECONDS)
+            except Empty:
+                with self._lock:
+                    if self._idle:  # else a call was promised this thread while it gave up: it is in the queue
+                        self._idle -= 1
+                        return None

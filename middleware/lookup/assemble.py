@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 from middleware.lookup.card import Card
-from middleware.lookup.clean import clean_card
+from middleware.lookup.clean import clean_activity, clean_card
 from middleware.lookup.verify import by_latest
-from middleware.model.activity import ACTIVITY_TYPES, Activity, Call
+from middleware.model.activity import Activity, Call
 from middleware.model.contact import Contact, Field
 from middleware.tenants.tenant import SeveralPolicy
 
@@ -32,15 +32,16 @@ def choose(contacts: Sequence[Contact], policy: SeveralPolicy) -> Contact:
 def assemble(cards: Sequence[Card], own_calls: Iterable[Call]) -> Card:
     """Return the finished card of one or, merged, of several sources; the first one's word counts most.
 
-    What is no activity of the specification's six types is left out.
+    Their activities are clean and of the specification's six types, ``own_calls`` come as they are.
     """
     contact = cards[0].contact
     for card in cards[1:]:
         contact = _merged(contact, card.contact)
-    brought = dict.fromkeys(a for card in cards for a in card.activities if isinstance(a, ACTIVITY_TYPES))
-    activities = [*brought, *without_doubles(own_calls, [a for a in brought if isinstance(a, Call)])]
+    brought = dict.fromkeys(activity for card in cards for activity in card.activities)
+    missing = without_doubles(own_calls, [a for a in brought if isinstance(a, Call)])
+    activities = [*brought, *map(clean_activity, missing)]
     links = tuple(dict.fromkeys(link for card in cards for link in card.links))
-    return clean_card(Card(contact=contact, activities=newest(activities), links=links))
+    return replace(clean_card(Card(contact=contact, links=links)), activities=newest(activities))
 
 
 def newest(activities: Iterable[Activity]) -> tuple[Activity, ...]:
@@ -55,19 +56,23 @@ def newest(activities: Iterable[Activity]) -> tuple[Activity, ...]:
 
 
 def without_doubles(own_calls: Iterable[Call], crm_calls: Sequence[Call]) -> list[Call]:
-    """Return the calls that the CRM does not show; each of the CRM's stands for one of ours at the most."""
-    unmatched = list(crm_calls)
-    missing = []
-    for call in own_calls:
-        twin = next((other for other in unmatched if _is_same_call(call, other)), None)
-        unmatched.remove(twin) if twin else missing.append(call)
-    return missing
+    """Return the calls that the CRM does not show; each of the CRM's stands for one of ours, the nearest."""
+    own_calls = list(own_calls)
+    near = [(_distance(own, other), i, j) for i, own in enumerate(own_calls) for j, other in enumerate(crm_calls)]
+    shown: dict[int, int] = {}
+    for distance, i, j in sorted(near):
+        if distance <= SAME_CALL and i not in shown and j not in shown.values():
+            shown[i] = j
+    return [own for i, own in enumerate(own_calls) if i not in shown]
 
 
-def _is_same_call(own: Call, other: Call) -> bool:
+def _distance(own: Call, other: Call) -> timedelta:
+    """Return how far apart the two are; nothing is nearer than the same page in the CRM."""
+    if own.link and own.link == other.link:
+        return timedelta(-1)
     began = _aware(own.start_time or own.timestamp)
     moments = [_aware(moment) for moment in (other.start_time, other.timestamp) if moment]
-    return any(min(abs(at - began), abs(at - began - own.duration)) <= SAME_CALL for at in moments)
+    return min(min(abs(at - began), abs(at - began - own.duration)) for at in moments)
 
 
 def _merged(contact: Contact, other: Contact) -> Contact:

@@ -95,8 +95,11 @@ class AnswerCache:
         return (kept.result, Age.STALE) if age < kept.stale else None
 
     def put(self, key: Key, kept: Kept, generation: Generation) -> None:
-        """Keep an answer; ``generation`` is the number's as it stood before the CRM was asked."""
+        """Keep an answer, unless a newer one is kept; ``generation`` is the number's before the CRM was asked."""
         entry = _Entry(kept, generation, self._clock())
-        if kept.seconds > 0 and _size(entry) <= self._entries.maxsize:
-            with self._lock:
+        if kept.seconds <= 0 or _size(entry) > self._entries.maxsize:
+            return
+        with self._lock:
+            known = self._entries.get(key)
+            if known is None or not known.generation.is_after(generation):
                 self._entries[key] = entry

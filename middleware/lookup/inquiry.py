@@ -6,17 +6,19 @@ there.  At the deadline a contact is answered with the activities that have come
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
-from threading import Condition
+from threading import Condition, Lock
 
 from middleware.generations import Generation
 from middleware.lookup.assemble import assemble
 from middleware.lookup.cache import Age, Key
 from middleware.lookup.card import Busy, Failed, Found, Hit, Miss, Result, TimedOut
-from middleware.lookup.search import Search, Tools, failure
+from middleware.lookup.search import HARD_DEADLINE, Search, Tools, failure
 from middleware.lookup.slots import Bulkheads, Slot
 from middleware.lookup.trace import Trace
 from middleware.model.activity import Call
@@ -42,54 +44,74 @@ class Question:
 
 @dataclass(slots=True, kw_only=True)
 class Inquiry:
-    """The searches that answer one question; ``finished`` brings the whole answer."""
+    """The searches that answer one question; ``finished`` brings the whole answer.
+
+    A *place* is a source's in the order of priority.
+    """
 
     question: Question
     trace: Trace
     tools: Tools
     finished: Future[Result] = field(default_factory=Future)
-    _searches: list[tuple[Search, Slot] | None] = field(default_factory=list)  # in order of priority; None is busy
+    _overdue: Deadline = field(init=False)
+    _searches: list[tuple[Search, Slot] | None] = field(default_factory=list)  # None is busy
     _results: dict[int, Found | Result] = field(default_factory=dict)
     _own_calls: Future[Sequence[Call]] | None = None
     _window: Deadline | None = None
     _older: Hit | Miss | None = None  # good enough to be answered at once
     _is_let_go: bool = False
     _changed: Condition = field(default_factory=Condition)
+    _made: tuple[object, Hit | Failed] | None = None  # the latest answer, and what it was made of
+    _making: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self._overdue = Deadline.after(HARD_DEADLINE + timedelta(seconds=1), self.tools.clock)
 
     def start(self, bulkheads: Bulkheads) -> None:
         """Ask every source that has a slot left."""
         question = self.question
         tenant, number, numeric_id = question.tenant, question.number, question.numeric_id
-        if tenant.lookup.own_calls and question.generation.changed:  # else no call was logged for the number
-            self._own_calls = self.tools.pool.submit(self.tools.own_calls, tenant, number)
         for source in question.sources:
             slot = bulkheads.of(tenant, source).take()
             search = Search(tenant, source, number, numeric_id, self.trace, self.tools)
             self._searches.append((search, slot) if slot else None)
         if self._is_let_go:
             self.let_go()
+        self._ask_for_own_calls()
         for place, taken in enumerate(self._searches):
-            if taken:
-                taken[0].start(partial(self._report, place))
-            else:
+            if taken is None:
                 self._report(place, Busy())
+                continue
+            search, slot = taken
+            try:
+                search.start(slot, partial(self._report, place))
+            except RuntimeError as error:  # the machine has no thread left
+                slot.give_back()
+                self._report(place, failure(error, tenant, search.source.name, "start"))
+
+    def _ask_for_own_calls(self) -> None:
+        question = self.question
+        tenant, number = question.tenant, question.number
+        is_likely = question.generation.changed or self.tools.is_history_shared  # else none was logged for the number
+        if tenant.lookup.own_calls and is_likely and not question.numeric_id:  # an id may be somebody else's
+            with suppress(RuntimeError):
+                self._own_calls = self.tools.pool.submit(self.tools.own_calls, tenant, number)
 
     def wait(self, deadline: Deadline, trace: Trace) -> Result:
         """Return the answer that is right for a caller who has until ``deadline``."""
         window = self._window_of(deadline)
         with self._changed:
-            while (found := self._decided(window)) is None and not self._is_over and not deadline.is_over:
+            while (founds := self._decided(window)) is None and not self._is_over and not deadline.is_over:
                 self._changed.wait(deadline.remaining if window.is_over else min(window.remaining, deadline.remaining))
-        trace.left_out += self._left_out()
-        if self.finished.done():
-            return self.finished.result()
-        if self._older:
+        if self._older and not self.finished.done():
             trace.cache = Age.REVALIDATE.value
             return self._older
-        if found is None:
-            found = self._partial()
+        founds = self._partial() if founds is None else founds
+        trace.left_out += self._left_out(founds)
+        if self.finished.done():
+            return self.finished.result()
         self.let_go()  # what is still missing is for the cache
-        return self._finish(found) if found else TimedOut()
+        return self._finish(founds) if founds else TimedOut()
 
     def let_go(self) -> None:
         """Have the searches go on as late ones: nobody waits for them."""
@@ -110,10 +132,23 @@ class Inquiry:
         """Whether a source was asked here, and not elsewhere."""
         return bool(self._searches)
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether an adapter has not come back although its time is long over."""
+        return self._overdue.is_over
+
+    def give_up(self) -> None:
+        """Go on without the adapters that have not come back; their threads are lost until they do."""
+        for place, taken in enumerate(self._searches):
+            if taken and place not in self._results:
+                taken[1].give_up()
+                self._report(place, Failed(reason="CRMTimeoutError"))
+
     def end(self, result: Result) -> None:
-        """Give everybody who waits the whole answer."""
+        """Give everybody who waits the whole answer; what comes after the first one is too late."""
         with self._changed:
-            self.finished.set_result(result)
+            if not self.finished.done():
+                self.finished.set_result(result)
             self._changed.notify_all()
 
     @property
@@ -121,10 +156,9 @@ class Inquiry:
         return self.finished.done() or self._older is not None
 
     def _report(self, place: int, result: Found | Result) -> None:
-        taken = self._searches[place]
-        if taken:
-            taken[1].give_back()
         with self._changed:
+            if place in self._results:
+                return
             self._results[place] = result
             is_last = len(self._results) == len(self._searches)
             if not is_last:
@@ -140,68 +174,96 @@ class Inquiry:
             self._window = window
         return self._window
 
-    def _decided(self, window: Deadline) -> list[Found] | None:
+    def _decided(self, window: Deadline) -> dict[int, Found] | None:
         """Return what is answered without waiting for the rest, or ``None`` while that cannot be told."""
+        if window.is_over:
+            return self._founds() or None
         if self.question.tenant.lookup.merge:
-            return (self._founds() or None) if window.is_over else None
+            return None
         for place in range(len(self._searches)):
             result = self._results.get(place)
             if isinstance(result, Found):
-                return [result]
-            if result is None and not window.is_over:
+                return {place: result}
+            if result is None:
                 return None
         return None
 
-    def _founds(self) -> list[Found]:
-        founds = [r for place in sorted(self._results) if isinstance(r := self._results[place], Found)]
-        return founds if self.question.tenant.lookup.merge else founds[:1]
+    def _founds(self) -> dict[int, Found]:
+        """Return what is to be shown of what the sources have brought, by place."""
+        return self._chosen({p: found for p, found in self._results.items() if isinstance(found, Found)})
 
-    def _partial(self) -> list[Found]:
+    def _chosen(self, founds: dict[int, Found]) -> dict[int, Found]:
+        best = sorted(founds) if self.question.tenant.lookup.merge else sorted(founds)[:1]
+        return {place: founds[place] for place in best}
+
+    def _partial(self) -> dict[int, Found]:
         """Return the best that is there at the deadline."""
         founds = self._founds()
         if founds and not self.question.tenant.lookup.merge:
             return founds
-        pending = [taken[0] for place, taken in enumerate(self._searches) if taken and place not in self._results]
-        return [*founds, *filter(None, (search.partial() for search in pending))]
+        for place, taken in enumerate(self._searches):
+            part = taken[0].partial() if taken and place not in self._results else None
+            if part:
+                founds[place] = part
+        return self._chosen(founds)
 
-    def _left_out(self) -> list[str]:
+    def _missed(self, founds: Mapping[int, Found]) -> list[int]:
+        """Return the places whose contact would have been shown, or shown, too, if it had come."""
+        everybody = not founds or self.question.tenant.lookup.merge
+        places = range(len(self._searches) if everybody else min(founds))
+        return [place for place in places if not isinstance(self._results.get(place), Found | Miss)]
+
+    def _left_out(self, founds: Mapping[int, Found]) -> list[str]:
         """Return in words what the answer lacks."""
         words = []
-        for place, taken in enumerate(self._searches):
-            result = self._results.get(place)
-            name = self.question.sources[place].name
+        for place in sorted({*self._missed(founds), *founds}):
+            result, taken, name = self._results.get(place), self._searches[place], self.question.sources[place].name
             if isinstance(result, Busy | Failed | TimedOut):
                 words.append(f"{name}: {getattr(result, 'reason', 'all slots are taken')}")
-            elif taken and not isinstance(result, Miss):
+            elif taken:
                 words += [f"{name}: {part}" for part in taken[0].missing()]
         return words
 
     def _conclusion(self) -> Result:
         """Return the answer when every source has ended; a failure may hide a contact and outranks a miss."""
-        results = [self._results[place] for place in sorted(self._results)]
         founds = self._founds()
-        if founds and self._own_calls:
-            wait([self._own_calls], OWN_CALLS_PATIENCE)
         if founds:
-            best = results.index(founds[0])
-            lacking = results if self.question.tenant.lookup.merge else results[:best]
-            return self._finish(founds, lacks=any(not isinstance(r, Found | Miss) for r in lacking))
+            if self._own_calls:
+                wait([self._own_calls], OWN_CALLS_PATIENCE)
+            return self._finish(founds)
         for kind in (TimedOut, Failed, Busy, Miss):
-            for result in results:
+            for place in sorted(self._results):
+                result = self._results[place]
                 if isinstance(result, kind):
                     return result
         raise AssertionError("a question has a source")
 
-    def _finish(self, founds: Sequence[Found], *, lacks: bool = False) -> Hit | Failed:
+    def _finish(self, founds: Mapping[int, Found]) -> Hit | Failed:
+        """Return the answer; made once for all who wait, for making it takes long when a card is large."""
         tenant = self.question.tenant
-        try:
-            card = assemble([found.card for found in founds], self._own_calls_now())
-            body = self.tools.dump(card, tenant.lookup.deprecated_names)
-        except Exception as error:
-            return failure(error, tenant, self.question.sources[0].name, "assemble")
-        return Hit(body=body, is_partial=lacks or any(found.is_partial for found in founds))
+        is_partial = bool(self._missed(founds)) or any(found.is_partial for found in founds.values())
+        with self._making:
+            own_calls = self._own_calls_now()
+            made_of = (founds, own_calls, is_partial)
+            if self._made and self._made[0] == made_of:
+                return self._made[1]
+            try:
+                card = assemble([found.card for found in founds.values()], own_calls)
+                body = self.tools.dump(card, tenant.lookup.deprecated_names)
+                answer: Hit | Failed = Hit(body=body, is_partial=is_partial)
+            except Exception as error:
+                answer = failure(error, tenant, self.question.sources[min(founds)].name, "assemble")
+            self._made = made_of, answer
+            return answer
 
     def _own_calls_now(self) -> Sequence[Call]:
         """Return the calls that we logged, if they are there: a card without them is better than none."""
         own = self._own_calls
-        return own.result() if own and own.done() and not own.exception() else ()
+        if own is None or not own.done():
+            return ()
+        error = own.exception()
+        if error:
+            self._own_calls = None  # told once
+            failure(error, self.question.tenant, "own calls", "list")
+            return ()
+        return own.result()

@@ -20,11 +20,13 @@ from middleware.crm.base import ACTIVITY_METHODS, Context
 from middleware.crm.context import build_context
 from middleware.crm.threads import DaemonPool
 from middleware.errors import CRMError, RateLimitedError, place_of
-from middleware.lookup.assemble import choose
+from middleware.lookup.assemble import choose, newest
 from middleware.lookup.card import Card, Failed, Found, Miss, Result
+from middleware.lookup.clean import clean_activity
+from middleware.lookup.slots import Slot
 from middleware.lookup.trace import Trace
 from middleware.lookup.verify import MAX_ITEMS, find_verified, written_forms
-from middleware.model.activity import Call
+from middleware.model.activity import ACTIVITY_TYPES, Activity, Call
 from middleware.model.contact import Contact, Link
 from middleware.model.deadline import Clock, Deadline
 from middleware.model.phone import PhoneNumber
@@ -44,6 +46,7 @@ class Tools:
     dump: Dump
     own_calls: OwnCalls
     pool: DaemonPool
+    is_history_shared: bool = False  # whether calls are also logged by machines that we do not hear of
     clock: Clock = time.monotonic
 
 
@@ -58,15 +61,15 @@ class Search:
     trace: Trace
     tools: Tools
     _contact: Contact | None = None
-    _parts: dict[str, Future[list[object]]] = field(default_factory=dict)
+    _parts: dict[str, Future[list[Activity]]] = field(default_factory=dict)
 
     @classmethod
     def is_askable(cls, source: Source, number: PhoneNumber, numeric_id: str | None) -> bool:
         """Whether the adapter can be asked at all: by number, or by an id where it knows ids."""
         return number.is_diallable or bool(_id_of(number, numeric_id) and source.adapter.can("find_contact_by_id"))
 
-    def start(self, report: Callable[[Found | Result], None]) -> None:
-        """Search on a thread of its own and report the end; whatever the adapter does, there is one."""
+    def start(self, slot: Slot, report: Callable[[Found | Result], None]) -> None:
+        """Search on a thread of its own, report the end and give the slot back; whatever the adapter raises."""
         submitted = self.tools.clock()
 
         def run() -> None:
@@ -74,9 +77,20 @@ class Search:
                 result: Found | Result = self._search(queued=self.tools.clock() - submitted)
             except BaseException as error:  # an adapter may even raise SystemExit
                 result = failure(error, self.tenant, self.source.name, "find_contact")
+            self._leave(slot)
             report(result)
 
         self.tools.pool.submit(run)
+
+    def _leave(self, slot: Slot) -> None:
+        """Give the slot back, once the activities that have not come in time have, too."""
+        pending = [part for part in self._parts.values() if not part.done()]
+        if not pending:
+            slot.give_back()
+            return
+        slot.give_up()
+        for part in pending:
+            part.add_done_callback(lambda _part: slot.give_back() if all(p.done() for p in pending) else None)
 
     def partial(self) -> Found | None:
         """Return the contact, if it is known, with the activities that have come so far."""
@@ -109,7 +123,7 @@ class Search:
         names = [name for name in ACTIVITY_METHODS if adapter.can(name)]
         parts = {name: pool.submit(self._part, name, contact, ctx, self.tools.clock()) for name in names}
         self._parts, self._contact = parts, contact
-        wait(parts.values())
+        wait(parts.values(), deadline.remaining)
         return self._found(contact)
 
     def _find_contact(self, ctx: Context, queued: float) -> Contact | None:
@@ -128,20 +142,21 @@ class Search:
                 return choose(contacts, self.tenant.lookup.several)
         return None
 
-    def _part(self, name: str, contact: Contact, ctx: Context, submitted: float) -> list[object]:
+    def _part(self, name: str, contact: Contact, ctx: Context, submitted: float) -> list[Activity]:
         method: Callable[[Contact, Context], Iterable[object]] = getattr(self.source.adapter, name)
         try:
             with self.trace.span(_words(name), self.source.name, self.tools.clock() - submitted) as span:
                 items = list(islice(method(contact, ctx), MAX_ITEMS))
                 span.note = str(len(items))
-                return items
+            # cleaned here and now: at the deadline there is no time for it
+            return [clean_activity(item) for item in newest(item for item in items if isinstance(item, ACTIVITY_TYPES))]
         except BaseException as error:
             failure(error, self.tenant, self.source.name, name)
             raise
 
     def _found(self, contact: Contact) -> Found:
         done = [part for part in self._parts.values() if part.done() and part.exception() is None]
-        activities: Any = tuple(activity for part in done for activity in part.result())
+        activities = tuple(activity for part in done for activity in part.result())
         card = Card(contact=contact, activities=activities, links=tuple(self._links(contact)))
         return Found(card=card, is_partial=len(done) < len(self._parts))
 

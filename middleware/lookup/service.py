@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
+from itertools import takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
@@ -55,13 +56,20 @@ class LookupService:
         shared: SharedAnswers | None = None,
         keep_trace: KeepTrace = lambda _trace, _customer, _number, _result: None,
         cache_bytes: int = MAX_BYTES,
+        is_history_shared: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self._generations = generations
         self._cache = AnswerCache(clock=clock, max_bytes=cache_bytes)
         self._shared = shared
         self._keep_trace = keep_trace
-        self._tools = Tools(dump=dump, own_calls=own_calls, pool=DaemonPool("lookup"), clock=clock)
+        self._tools = Tools(
+            dump=dump,
+            own_calls=own_calls,
+            pool=DaemonPool("lookup"),
+            is_history_shared=is_history_shared,
+            clock=clock,
+        )
         self._bulkheads = Bulkheads()
         self._inquiries: dict[tuple[object, ...], Inquiry] = {}
         self._lock = Lock()
@@ -80,6 +88,7 @@ class LookupService:
             return known[0]
         if deadline.is_over:  # the caller has hung up while the request waited
             return self._stale(question, trace) or TimedOut()
+        self._give_up_overdue()
         inquiry = self._inquiry(question, trace)
         if known and known[1] is Age.REVALIDATE:
             inquiry.let_go()
@@ -151,11 +160,21 @@ class LookupService:
                 self._inquiries.pop(flight, None)
 
         inquiry.finished.add_done_callback(land)
-        if self._shared:
-            self._tools.pool.submit(self._inquire_with_others, self._shared, inquiry)
-        else:
-            inquiry.start(self._bulkheads)
+        try:
+            if self._shared:
+                self._tools.pool.submit(self._inquire_with_others, self._shared, inquiry)
+            else:
+                inquiry.start(self._bulkheads)
+        except Exception as error:  # whoever joins must not wait for nothing
+            inquiry.end(failure(error, question.tenant, "all", "start"))
         return inquiry
+
+    def _give_up_overdue(self) -> None:
+        """Free what adapters hold that do not come back; the oldest come first, so this looks at one inquiry more."""
+        with self._lock:
+            overdue = list(takewhile(lambda inquiry: inquiry.is_overdue, self._inquiries.values()))
+        for inquiry in overdue:
+            inquiry.give_up()
 
     def _inquire_with_others(self, shared: SharedAnswers, inquiry: Inquiry) -> None:
         """Ask the sources unless another process has the answer or is about to."""
@@ -184,7 +203,8 @@ class LookupService:
 
     def _stale(self, question: Question, trace: Trace) -> Hit | None:
         """Return what was known before, here or elsewhere, marked as such."""
-        known = self._cache.get(question.key, question.generation)
+        generation = self._generations.current(question.tenant.id, str(question.number))  # it may have been forgotten
+        known = self._cache.get(question.key, generation)
         if known is None or not isinstance(known[0], Hit):
             return None
         trace.cache = Age.STALE.value

@@ -8,31 +8,35 @@ from middleware.tenants.tenant import Source, Tenant
 
 
 class Slots:
-    """``count`` searches that somebody waits for, and as many more that go on in the background."""
+    """``count`` searches that somebody waits for, as many late ones, and as many that may never come back."""
 
     def __init__(self, count: int) -> None:
-        self._awaited = BoundedSemaphore(count)
-        self._late = BoundedSemaphore(count)
+        self.awaited = BoundedSemaphore(count)
+        self.late = BoundedSemaphore(count)
+        self.lost = BoundedSemaphore(count)
 
     def take(self) -> Slot | None:
         """Return a slot, or ``None`` at once when all are taken."""
-        return Slot(self._awaited, self._late) if self._awaited.acquire(blocking=False) else None
+        return Slot(self) if self.awaited.acquire(blocking=False) else None
 
 
 class Slot:
     """One search's place in its source's bulkhead."""
 
-    def __init__(self, awaited: BoundedSemaphore, late: BoundedSemaphore) -> None:
-        self._held: BoundedSemaphore | None = awaited
-        self._late = late
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._held: BoundedSemaphore | None = slots.awaited
         self._lock = Lock()
 
     def make_late(self) -> None:
         """Leave the place to another: nobody waits for this search any more.  It stays when too many are late."""
-        with self._lock:
-            if self._held not in (None, self._late) and self._late.acquire(blocking=False):
-                self._held.release()
-                self._held = self._late
+        if self._held is self._slots.awaited:
+            self._move_to(self._slots.late)
+
+    def give_up(self) -> None:
+        """Leave the place though the adapter has not come back in its time; it stays when too many have not."""
+        if not self._move_to(self._slots.lost):
+            self.make_late()
 
     def give_back(self) -> None:
         """End the search's claim."""
@@ -40,6 +44,16 @@ class Slot:
             if self._held is not None:
                 self._held.release()
                 self._held = None
+
+    def _move_to(self, place: BoundedSemaphore) -> bool:
+        with self._lock:
+            if self._held is None or self._held is place:
+                return True
+            if not place.acquire(blocking=False):
+                return False
+            self._held.release()
+            self._held = place
+            return True
 
 
 class Bulkheads:

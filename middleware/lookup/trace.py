@@ -20,7 +20,7 @@ class Span:
 
     name: str
     begin: float
-    took: float = 0.0
+    took: float | None = None  # None while it goes on
     note: str = ""
     source: str = ""
     queued: float = 0.0
@@ -28,7 +28,7 @@ class Span:
 
 @dataclass(slots=True)
 class Trace:
-    """The steps of one lookup, in the order they ended; appended to by several threads.
+    """The steps of one lookup, in the order they began; appended to by several threads.
 
     ``cache`` is what the cache had: ``none`` (not asked), ``fresh``, ``revalidate``, ``stale``, ``miss``
     or ``shared`` (fresh in Redis).
@@ -53,6 +53,7 @@ class Trace:
         """Record the enclosed step; an exception is noted by its class and goes on."""
         begin = self.clock()
         span = Span(name=name, begin=begin - self.began, source=source, queued=queued)
+        self.spans.append(span)
         try:
             yield span
         except BaseException as error:
@@ -60,7 +61,6 @@ class Trace:
             raise
         finally:
             span.took = self.clock() - begin
-            self.spans.append(span)
 
     @property
     def took(self) -> float:
@@ -68,23 +68,24 @@ class Trace:
         return self.clock() - self.began
 
     def server_timing(self) -> str:
-        """Return the spans as a ``Server-Timing`` header (milliseconds), the whole time last."""
-        parts = [f"{span.name};dur={span.took * 1000:.1f}" for span in tuple(self.spans)]
+        """Return the finished spans as a ``Server-Timing`` header (milliseconds), the whole time last."""
+        parts = [f"{span.name};dur={span.took * 1000:.1f}" for span in tuple(self.spans) if span.took is not None]
         return ", ".join([f"cache;desc={self.cache}", *parts, f"total;dur={self.took * 1000:.1f}"])
 
     def document(self) -> dict[str, Any]:
-        """Return what people and the console are shown; moments in milliseconds."""
+        """Return what people and the console are shown; moments in milliseconds, ``took`` of what goes on is null."""
         steps = [
-            {
-                name: round(value * 1000, 1) if isinstance(value, float) else value
-                for name, value in asdict(span).items()
-            }
+            {name: _milliseconds(value) if isinstance(value, float) else value for name, value in asdict(span).items()}
             for span in sorted(self.spans, key=lambda span: span.begin)
         ]
         return {
             "cache": self.cache,
             "joined": self.joined or None,
-            "budget_left": None if self.left is None else round(self.left * 1000, 1),
+            "budget_left": None if self.left is None else _milliseconds(self.left),
             "steps": steps,
             "left_out": list(self.left_out),
         }
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)

@@ -16,8 +16,10 @@ MAX_ITEMS = 200  # of what an adapter yields; a CRM that pages for ever ends her
 
 def written_forms(adapter: CRMAdapter[Any], number: PhoneNumber) -> list[NumberForm]:
     """Return the forms to write the number in, in the adapter's order, each spelling once."""
-    spelt = {getattr(number, form) or "": form for form in reversed(adapter.number_forms)}
-    return [form for spelling, form in reversed(spelt.items()) if spelling]
+    forms: dict[str, NumberForm] = {}
+    for form in adapter.number_forms:
+        forms.setdefault(getattr(number, form) or "", form)
+    return [form for spelling, form in forms.items() if spelling]
 
 
 def find_verified(

@@ -42,3 +42,18 @@ def test_hung_call_does_not_hold_up_the_exit() -> None:
     """A process ends although one of its calls never returns."""
     root = Path(__file__).resolve().parent.parent.parent
     subprocess.run([sys.executable, "-c", HUNG], check=True, cwd=root, timeout=30)
+
+
+def test_call_that_found_no_thread_is_not_run_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the machine has no thread left the caller is told, and the pool's count of idle threads stays right."""
+    pool = DaemonPool("test")
+
+    def refuse(_thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            pool.submit(pytest.fail, "was run")
+    barrier = threading.Barrier(2, timeout=30)
+    assert sorted(future.result(30) for future in [pool.submit(barrier.wait) for _ in range(2)]) == [0, 1]

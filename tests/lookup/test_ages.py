@@ -151,3 +151,29 @@ def test_cache_is_bounded_in_bytes() -> None:
     assert held == [14, 15, 16, 17, 18, 19]
     assert cache.get(("huge",), generation) is None
     assert cache.get(("19",), generation) == (Hit(body=b"x" * 1000), Age.FRESH)
+
+
+def test_what_is_forgotten_meanwhile_stands_in_for_nothing(desk: Desk) -> None:
+    """A caller who waits while his number is forgotten does not get the old answer, even when the CRM fails."""
+    crm = Zoo()
+    tenant = tenant_of(crm, lookup=CONFIG)
+    desk.ask(tenant)
+    desk.now = 1040.0
+
+    def forget_and_fail() -> list[Contact]:
+        desk.service.forget("acme", NUMBER)
+        raise CRMUnavailableError("down")
+
+    crm.contacts = forget_and_fail
+    assert isinstance(desk.ask(tenant), Failed)
+
+
+def test_slow_answer_of_yesterday_does_not_replace_todays() -> None:
+    """What was asked before something happened to the number gives way to what was asked afterwards."""
+    cache, day = AnswerCache(), Kept(result=Hit(body=b"old"), fresh=60.0)
+    new = replace(day, result=Hit(body=b"new"))
+    for newer in (Generation(1, 0), Generation(0, 1)):
+        key = ("acme", "r", str(newer), "")
+        cache.put(key, new, newer)
+        cache.put(key, day, Generation(0, 0))
+        assert cache.get(key, newer) == (new.result, Age.FRESH)

@@ -10,7 +10,9 @@ import pytest
 
 from middleware.errors import CRMAuthError, CRMUnavailableError
 from middleware.lookup.card import Busy, Failed, Hit, Miss, TimedOut
+from middleware.lookup.verify import written_forms
 from middleware.model.contact import Contact, ContactNumber
+from middleware.model.phone import parse_number
 from middleware.tenants.tenant import LookupConfig
 from tests.lookup.zoo import ADA, NUMBER, Desk, Hanging, Zoo, note, tenant_of
 
@@ -44,9 +46,9 @@ def test_after_the_window_the_best_that_is_there_is_shown(desk: Desk) -> None:
     """A first CRM that hangs does not cost the second one's contact; those who ask later do not wait for it anew."""
     hanging = Hanging()
     tenant = tenant_of(Zoo(contacts=hanging), Zoo(contacts=lambda: [BOB]), lookup=QUICK)
-    assert desk.ask(tenant, patience=0.5) == Hit(body=b"Bob")
+    assert desk.ask(tenant, patience=0.5) == Hit(body=b"Bob", is_partial=True)
     assert desk.trace.left_out == ["zoo0: the contact is late"]
-    assert desk.ask(tenant, patience=60) == Hit(body=b"Bob")  # its own window would last for a minute
+    assert desk.ask(tenant, patience=60) == Hit(body=b"Bob", is_partial=True)  # its own window would last for a minute
     hanging.release.set()
 
 
@@ -54,7 +56,7 @@ def test_late_first_source_is_what_is_kept(desk: Desk) -> None:
     """What the first CRM brings too late is the next caller's answer."""
     hanging = Hanging(ADA)
     tenant = tenant_of(Zoo(contacts=hanging), Zoo(contacts=lambda: [BOB]), lookup=QUICK)
-    assert desk.ask(tenant, patience=0.5) == Hit(body=b"Bob")
+    assert desk.ask(tenant, patience=0.5) == Hit(body=b"Bob", is_partial=True)
     hanging.release.set()
     while desk.service._inquiries:  # lands in the background
         desk.ask(tenant)
@@ -121,7 +123,7 @@ def test_merged_card_does_not_wait_for_a_hung_source(desk: Desk) -> None:
     hanging = Hanging()
     lookup = replace(QUICK, merge=True)
     tenant = tenant_of(Zoo(contacts=lambda: [BOB]), Zoo(contacts=hanging), lookup=lookup)
-    assert desk.ask(tenant, patience=0.5) == Hit(body=b"Bob")
+    assert desk.ask(tenant, patience=0.5) == Hit(body=b"Bob", is_partial=True)
     hanging.release.set()
 
 
@@ -147,3 +149,77 @@ def test_forms_of_a_number_are_tried_until_one_is_found(desk: Desk) -> None:
         "double_zero: 0 of 1 found have the number",
         "national_digits: 1 of 1 found have the number",
     ]
+
+
+def test_two_late_crms_make_no_card_of_two_people(desk: Desk) -> None:
+    """Without ``merge`` the card at the deadline is one CRM's, however many are late with a part."""
+    hanging = Hanging()
+    one = Zoo(notes=hanging, tasks=list)  # type: ignore[arg-type]  # never brings any
+    two = Zoo(contacts=lambda: [BOB], notes=hanging, tasks=list)  # type: ignore[arg-type]
+    assert desk.ask(tenant_of(one, two), patience=0.1) == Hit(body=b"Ada Webb", is_partial=True)
+    assert desk.cards[-1].contact.company is None
+    hanging.release.set()
+
+
+def test_partial_card_is_made_once_for_all_who_wait(desk: Desk) -> None:
+    """At the deadline thirty callers have their answer from one card: making it holds everybody else up."""
+    hanging = Hanging()
+    tenant = tenant_of(Zoo(notes=lambda: [note(1)], tasks=hanging))  # type: ignore[arg-type]  # never brings any
+    with ThreadPoolExecutor(30) as pool:
+        answers = [pool.submit(desk.ask, tenant, patience=0.2) for _ in range(30)]
+        assert {answer.result() for answer in answers} == {Hit(body=b"Ada Webb", is_partial=True)}
+    assert len(desk.cards) == 1
+    hanging.release.set()
+
+
+def test_adapter_that_never_returns_costs_a_thread_and_no_number(desk: Desk) -> None:
+    """After its hard deadline a call that hangs holds neither number nor slot; so many may hang, and no more."""
+    hanging = Hanging()
+    crm = Zoo(contacts=hanging)
+    tenant = tenant_of(crm, lookup=LookupConfig(slots=1))
+    for number in ("+46701740601", "+46701740602"):  # one is awaited, one late
+        desk.ask(tenant, number, patience=0.02)
+    assert desk.ask(tenant, patience=0.02) == Busy()
+    desk.now += 12
+    crm.contacts = lambda: [ADA]
+    assert desk.ask(tenant) == Hit(body=b"Ada Webb")
+    assert list(desk.service._inquiries) == []
+    crm.contacts = hanging
+    desk.ask(tenant, "+46701740603", patience=0.02)
+    desk.now += 12
+    assert desk.ask(tenant, "+46701740604", patience=0.02) == Busy()
+    hanging.release.set()
+
+
+def test_activities_that_never_come_hold_their_slot_no_longer_than_the_search(desk: Desk) -> None:
+    """A hung part of a card ends with the hard deadline as well: the card is kept without it."""
+    hanging = Hanging()
+    tenant = tenant_of(Zoo(notes=hanging), lookup=LookupConfig(slots=1))  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("middleware.lookup.search.HARD_DEADLINE", timedelta(seconds=0.05))
+        assert desk.ask(tenant) == Hit(body=b"Ada Webb", is_partial=True)
+    assert desk.trace.left_out == ["zoo0: notes late"]
+    assert desk.ask(tenant, "+46701740699", patience=0.02) == Miss(reason="Nobody in the CRM has this number.")
+    hanging.release.set()
+
+
+def test_machine_without_threads_is_a_failure_and_no_trap(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that cannot begin is told at once, and the next one for the number is a new one."""
+
+    def refuse(_thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    tenant = tenant_of(Zoo(), Zoo(), lookup=LookupConfig(slots=1))
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", refuse)
+        assert desk.ask(tenant) == Failed(reason="RuntimeError")
+    assert desk.ask(tenant) == Hit(body=b"Ada Webb")
+
+
+def test_form_that_is_spelt_like_an_earlier_one_keeps_its_place() -> None:
+    """Where two forms are the same digits the adapter's order holds, and the CRM is not asked twice."""
+
+    class Norse(Zoo):
+        number_forms = ("national_digits", "e164", "suffix")
+
+    assert written_forms(Norse(), parse_number("+4721234567", "NO")) == ["national_digits", "e164"]

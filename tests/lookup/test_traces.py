@@ -13,6 +13,7 @@ from middleware.lookup import traces
 from middleware.lookup.card import Busy, Failed, Hit, Miss, Result, TimedOut
 from middleware.lookup.trace import Trace
 from middleware.lookup.traces import TraceLog
+from tests.lookup.zoo import Desk, Hanging, Zoo, tenant_of
 
 NUMBER = "+46701740605"
 DAY = 86_400.0
@@ -142,3 +143,13 @@ def test_traces_are_written_without_being_asked_for(kept: TraceLog, tmp_path: Pa
         kept._thread.join(0.01)
     else:
         pytest.fail("nothing was written")
+
+
+def test_step_that_is_not_over_is_in_the_trace(desk: Desk) -> None:
+    """A lookup that timed out shows which CRM was asked, and that it has not answered."""
+    hanging = Hanging()
+    desk.ask(tenant_of(Zoo(contacts=hanging)), patience=0.05)
+    (step,) = desk.trace.document()["steps"]
+    assert (step["name"], step["source"], step["took"]) == ("contact", "zoo0", None)
+    assert "contact;" not in desk.trace.server_timing()
+    hanging.release.set()
