@@ -40,9 +40,7 @@ def post_worker_init(worker):  # noqa: D103 - the name is gunicorn's
     from middleware.embedded import start_delivery
 
     start_delivery(worker.app.callable)
-    # One thread answers lookups while others ask CRMs: it must not wait 5 ms for its turn, nor for the collector
-    # to look at all that was loaded.
-    sys.setswitchinterval(0.0005)
+    # no lookup waits for the collector to look at all that was loaded
     gc.collect()
     gc.freeze()
 

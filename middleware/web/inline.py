@@ -12,6 +12,7 @@ import errno
 import os
 import selectors
 import socket
+import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -37,6 +38,10 @@ READ_SECONDS = 10.0  # unless M8CRM_READ_TIMEOUT says otherwise
 WRITE_SECONDS = 30.0  # an answer must be taken by then
 LINGER_SECONDS = 2.0  # a connection is read on after its last answer, or a reset may overtake the answer
 LINGER_BYTES = 1_048_576
+# For how long a thread may keep the interpreter from others that wait for it: few threads have their turn sooner
+# so; hundreds would wake up for nothing but asking for theirs.
+SWITCH_SECONDS, SWITCH_SECONDS_OF_A_CROWD = 0.0005, 0.005
+CROWD = 48  # requests that threads have
 EVENTS = {
     State.READING: selectors.EVENT_READ,
     State.WRITING: selectors.EVENT_WRITE,
@@ -61,6 +66,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.keepalive = self.cfg.keepalive
         self._swept_at = 0.0
         self._notified_at = 0.0
+        self._working = 0
         self._date = (0, "")  # a second, and the headers that hold it
 
     @classmethod
@@ -90,6 +96,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def run(self) -> None:
         """Serve until told to stop, then finish what is under way."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             super().run()
         finally:
@@ -161,6 +168,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """Take a connection back from its thread."""
+        self._count(-1)
         if fs.cancelled() or fs.exception():
             self._drop(conn)
             return
@@ -272,7 +280,13 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._date = second, f"Server: {SERVER}\r\nDate: {util.http_date(second)}\r\nConnection: "
         return self._date[1] + ("keep-alive\r\n" if is_kept else "close\r\n")
 
+    def _count(self, more: int) -> None:
+        self._working += more
+        if self._working in (CROWD, CROWD - 1):
+            sys.setswitchinterval(SWITCH_SECONDS if self._working < CROWD else SWITCH_SECONDS_OF_A_CROWD)
+
     def _hand_over(self, connection: Connection) -> None:
+        self._count(1)
         connection.state, connection.deadline = State.WORKING, inf
         if not connection.asked:
             connection.begin(time.monotonic())
