@@ -6,9 +6,12 @@ thread as long as it likes; and a request costs a tenth (docs/adr/0004).
 
 from __future__ import annotations
 
+import re
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
+from select import POLLIN, poll
 from threading import Lock
 from typing import Any
 
@@ -20,11 +23,13 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
-from middleware.errors import CRMResponseError, CRMTimeoutError, CRMUnavailableError
+from middleware.errors import CRMAuthError, CRMResponseError, CRMTimeoutError, CRMUnavailableError
 
 MAX_CRMS = 256  # to which idle connections are kept, the latest used
 MAX_IDLE = 64  # connections to each
+QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT, which pycurl has no name for
 _ERRORS = {value: name[2:].lower() for name, value in vars(pycurl).items() if name.startswith("E_")}
+_BREAK = re.compile(r"[\r\n\0]")
 _REQUESTS_SEND = HTTPAdapter.send
 
 
@@ -43,7 +48,7 @@ class Transport:
     """The connections of this process; each is used by one request at a time."""
 
     def __init__(self) -> None:
-        self._idle: LRUCache[str, deque[pycurl.Curl]] = LRUCache(MAX_CRMS)
+        self._idle: LRUCache[str, deque[tuple[pycurl.Curl, int]]] = LRUCache(MAX_CRMS)
         self._lock = Lock()
 
     def send(self, request: requests.PreparedRequest, crm: str, host: str, seconds: float, max_bytes: int) -> Answer:
@@ -55,11 +60,25 @@ class Transport:
             return _mocked(request, host, seconds)
         with self._lock:
             idle = self._idle.get(crm) or self._idle.setdefault(crm, deque(maxlen=MAX_IDLE))
-            curl = idle.pop() if idle else pycurl.Curl()
+        curl = _take(idle)
         answer = _perform(curl, request, host, seconds, max_bytes)
+        sock = curl.getinfo(pycurl.ACTIVESOCKET)
         curl.reset()  # holds nothing of the request or its answer, and leaves the connection
-        idle.append(curl)  # only after an answer: what has failed is not used again
+        idle.append((curl, sock))  # only after an answer: what has failed is not used again
         return answer
+
+
+def _take(idle: deque[tuple[pycurl.Curl, int]]) -> pycurl.Curl:
+    """Return a handle whose connection is alive, as far as can be known, or a new one.
+
+    libcurl does not look at a connection that rested for less than a second.
+    """
+    with suppress(IndexError):
+        while True:
+            curl, sock = idle.pop()
+            if _is_alive(sock):
+                return curl
+    return pycurl.Curl()
 
 
 def _mocked(request: requests.PreparedRequest, host: str, seconds: float) -> Answer:
@@ -71,6 +90,14 @@ def _mocked(request: requests.PreparedRequest, host: str, seconds: float) -> Ans
     except requests.RequestException as error:
         raise CRMUnavailableError(f"{host} could not be reached ({type(error).__name__})") from None
     return answer
+
+
+def _is_alive(sock: int) -> bool:
+    if sock < 0:  # the CRM wanted it closed
+        return False
+    look = poll()
+    look.register(sock, POLLIN)
+    return not look.poll(0)  # what could be read now is its end
 
 
 @dataclass(slots=True)
@@ -114,6 +141,7 @@ def _perform(curl: pycurl.Curl, request: requests.PreparedRequest, host: str, se
 def _prepare(curl: pycurl.Curl, request: requests.PreparedRequest) -> None:
     """Set all options anew: no redirects, no cookies, no proxies of the environment, TLS verified."""
     curl.setopt(pycurl.NOSIGNAL, 1)  # signals and threads do not go together
+    curl.setopt(QUICK_EXIT, 1)  # after the deadline, do not wait for a name server
     curl.setopt(pycurl.PROXY, "")
     curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
     curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
@@ -142,6 +170,8 @@ def _prepare(curl: pycurl.Curl, request: requests.PreparedRequest) -> None:
 
 def _line(name: str, value: str | bytes) -> bytes:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
+    if _BREAK.search(name + text):  # libcurl writes what it is given, and the next customer's request would follow
+        raise CRMAuthError("a header, perhaps with the credentials, holds a line break: mend the customer's file")
     return f"{name}: {text}".encode("latin-1") if text else f"{name};".encode()  # libcurl's way to write an empty one
 
 

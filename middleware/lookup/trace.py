@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from middleware.model.deadline import Clock
@@ -75,7 +75,14 @@ class Trace:
     def document(self) -> dict[str, Any]:
         """Return what people and the console are shown; moments in milliseconds, ``took`` of what goes on is null."""
         steps = [
-            {name: _milliseconds(value) if isinstance(value, float) else value for name, value in asdict(span).items()}
+            {
+                "name": span.name,
+                "source": span.source,
+                "begin": _milliseconds(span.begin),
+                "queued": _milliseconds(span.queued),
+                "took": None if span.took is None else _milliseconds(span.took),
+                "note": span.note,
+            }
             for span in sorted(self.spans, key=lambda span: span.begin)
         ]
         return {

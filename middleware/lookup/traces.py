@@ -32,7 +32,7 @@ MAX_WAITING = 2_000  # traces that are not written yet
 MAX_HITS = 25  # of which come from the cache alone, a batch: writing more would delay the answers themselves
 MAX_KEPT = 20_000  # traces
 KEPT_FOR = timedelta(days=7)
-BATCH_EVERY = 0.25  # seconds
+BATCH_EVERY = 1.0  # seconds
 _TABLE = """
 CREATE TABLE IF NOT EXISTS trace (
     seq INTEGER PRIMARY KEY,

@@ -120,7 +120,7 @@ class _Reading:
         """Return ``value``, or what ``{ env = … }`` or ``{ file = … }`` stands for."""
         if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), str):
             if "env" in value:
-                text = os.environ.get(value["env"])
+                text = (os.environ.get(value["env"]) or "").strip()
                 return self._found(text, key, f"set the variable {value['env']}")
             if "file" in value:
                 path = self.path.parent / value["file"]
@@ -128,11 +128,11 @@ class _Reading:
                 try:
                     text = path.read_text(encoding="utf-8").strip()
                 except (OSError, UnicodeError):
-                    text = None
+                    text = ""
                 return self._found(text, key, f"make the file {path} readable")
         return value
 
-    def _found(self, text: str | None, key: str, remedy: str) -> str | None:
+    def _found(self, text: str, key: str, remedy: str) -> str | None:
         if not text:
             self.problems.append(f"{key}: is empty or missing: {remedy}")
             return None

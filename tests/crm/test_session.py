@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import requests
 import responses
 import trustme
 
+from middleware.crm.auth import bearer
 from middleware.crm.context import build_context
 from middleware.crm.session import MAX_BYTES, CRMSession, parse_retry_after
+from middleware.crm.settings import Secret
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -281,6 +284,55 @@ def test_only_a_trusted_certificate_is_talked_to(
         CRMSession(url, Deadline.after(PATIENCE)).get("x")
     with pytest.raises(CRMUnavailableError, match="peer_failed_verification"):
         CRMSession(url.replace("127.0.0.1", "localhost"), Deadline.after(PATIENCE)).get("x")
+
+
+class _Closing(_Silent):
+    """Answers and closes without having said so, as load balancers do."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+        self.close_connection = True
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+
+class _ClosingServer(ThreadingHTTPServer):
+    closed = threading.Semaphore(0)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.closed.release()
+
+
+def test_a_write_needs_no_luck_with_connections_that_were_closed() -> None:
+    """A POST right behind a GET whose connection the CRM has closed goes out on a new one."""
+    with _ClosingServer(("127.0.0.1", 0), _Closing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        for _ in range(3):
+            asked = CRMSession(f"http://127.0.0.1:{server.server_port}", Deadline.after(PATIENCE))
+            assert asked.get("contacts").ok
+            assert server.closed.acquire(timeout=10)
+            assert asked.post("calls", json={"key": "1"}).ok
+            assert server.closed.acquire(timeout=10)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("token", ["abc\n", "abc\r\nX-Evil: 1", "a\0b"])
+def test_a_line_break_never_reaches_the_wire(crm: FaultServer, token: str) -> None:
+    """Credentials that hold a line break send nothing: what followed would be the next customer's request."""
+    with pytest.raises(CRMAuthError) as error:
+        CRMSession(crm.url, Deadline.after(PATIENCE), auth=bearer(Secret(token))).post("ok", json={"a": 1})
+    assert "abc" not in str(error.value)
+    with pytest.raises((CRMAuthError, ValueError)):
+        session(crm).get("ok", headers={f"X-{token}": "1"})
+    assert crm.requests == []
 
 
 @responses.activate

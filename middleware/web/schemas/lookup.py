@@ -219,6 +219,7 @@ _ACTIVITIES: dict[type[Activity], tuple[str, ActivitySchema, str, str]] = {
 }
 _DEPRECATED_LINK = {"TICKET": "ticketLink", "DEAL": "dealLink"}
 _contact = ContactSchema(exclude=["activities", "companyInfo", "createActivityUrls", "createActivityUrl"])
+_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _company, _links = CompanyInfoSchema(), CreateUrlSchema(many=True)
 
 
@@ -236,7 +237,7 @@ def dump_card(card: Card, deprecated_names: bool) -> bytes:
         answer["createActivityUrls"] = links
         if deprecated_names:
             answer["createActivityUrl"] = links
-    return json.dumps(answer, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    return _JSON.encode(answer).encode()
 
 
 def dump_activity(activity: Activity, deprecated_names: bool = False) -> dict[str, Any]:
