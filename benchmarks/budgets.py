@@ -39,7 +39,7 @@ def _ours_file(folder: str, _url: str, _clock: float) -> Take:
 
 
 def _ours_redis(_folder: str, url: str, _clock: float) -> Take:
-    budget = RedisBudget(SharedStore(url), "benchmark")
+    budget = RedisBudget(SharedStore(url, key=b"benchmark"), "benchmark")
     return lambda: budget.take(BUDGET, Lane.LOOKUP) == 0
 
 

@@ -97,8 +97,11 @@ def _socket(*, is_open: bool) -> Iterator[str]:
 def _measure(url: str | None, seconds: float) -> list[float]:
     """Return the milliseconds of each lookup, one every ten milliseconds."""
     took = []
-    with tempfile.TemporaryDirectory() as folder, closing(Generations(Path(folder) / "generations")) as generations:
-        shared = SharedAnswers(SharedStore(url), generations) if url else None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Generations(Path(folder) / "generations", b"benchmark")) as generations,
+    ):
+        shared = SharedAnswers(SharedStore(url, key=b"benchmark"), generations) if url else None
         service = LookupService(dump=lambda card, _: card.contact.id.encode(), generations=generations, shared=shared)
         begun = time.monotonic()
         for i in range(round(seconds * PER_SECOND)):

@@ -59,16 +59,19 @@ class Parts:
         self.generations.close()
 
 
-def build_parts(settings: Settings) -> Parts:
-    """Put the parts together; raises ``ConfigError`` or ``StorageError`` with what to do."""
+def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
+    """Put the parts together; raises ``ConfigError`` or ``StorageError`` with what to do.
+
+    Without ``shares_answers`` lookups ask the CRM whatever other machines know.
+    """
     assert_own_packages()
     key = load_key(settings.data)
-    generations = Generations(settings.data / "generations")
+    generations = Generations(settings.data / "generations", key)
     inbox = Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC))
     traces = TraceLog(settings.data / "traces.db", key=key)
-    store = SharedStore(settings.redis_url) if settings.redis_url else None
+    store = SharedStore(settings.redis_url, key=key) if settings.redis_url else None
     accounts = Accounts(settings.data / "accounts", share=partial(RedisBudget, store) if store else None)
-    shared = SharedAnswers(store, generations) if store else None
+    shared = SharedAnswers(store, generations) if store and shares_answers else None
     lookups = LookupService(
         dump=dump_card,
         generations=generations,

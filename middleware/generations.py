@@ -5,12 +5,14 @@ answer is good only while the counters stand where they stood when the CRM was a
 a number whose CRM record *changed* (a delivered call) is asked for again, though its old answer may still be
 shown when the CRM fails; one that is *forgotten* must never be shown again.  Hand-written: reading costs a
 microsecond on the hot path, where a database or a socket would cost a hundred.  Two numbers may share a
-counter; that costs one more CRM call.
+counter; that costs one more CRM call.  A number's counters are found by a keyed digest of it, so that machines can
+tell each other of the number without naming it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hmac
 import mmap
 import zlib
 from functools import lru_cache
@@ -35,7 +37,8 @@ class Generation(NamedTuple):
 class Generations:
     """The counters in ``path``; made when missing, shared by all processes that open it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._key = key
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         with path.open("a+b") as file:
@@ -43,18 +46,33 @@ class Generations:
             self._map = mmap.mmap(file.fileno(), SLOTS * _SIZE)
         self._counters = memoryview(self._map).cast("Q")
 
+    def digest(self, *what: str) -> str:
+        """Return what stands for ``what`` on all machines that have the key, and tells others nothing."""
+        return _digest(self._key, *what)
+
     def current(self, tenant_id: str, number: str) -> Generation:
         """Return where the number's counters stand."""
-        counters, (changed, everything, customer, own) = self._counters, _slots(tenant_id, number)
+        counters, (changed, everything, customer, own) = self._counters, _slots(self._key, tenant_id, number)
         return Generation(counters[changed], counters[everything] + counters[customer] + counters[own])
 
     def bump(self, tenant_id: str, number: str) -> None:
         """Have the CRM asked for the number again, in all processes."""
-        self._count("changed", tenant_id, number)
+        self.bump_digest(self.digest(tenant_id, number))
+
+    def bump_digest(self, digest: str) -> None:
+        """Do what :meth:`bump` does, for the number that has the digest."""
+        self._count("changed", digest)
 
     def forget(self, tenant_id: str | None = None, number: str | None = None) -> None:
         """Make every cached answer for the number, for the customer or at all unusable, in all processes."""
-        self._count(*(("of", tenant_id, *([number] if number else [])) if tenant_id else ("all",)))
+        if tenant_id and number:
+            self.forget_digest(self.digest(tenant_id, number))
+        else:
+            self._count(*(("of", tenant_id) if tenant_id else ("all",)))
+
+    def forget_digest(self, digest: str) -> None:
+        """Do what :meth:`forget` does, for the number that has the digest."""
+        self._count("forgotten", digest)
 
     def close(self) -> None:
         """Unmap the file."""
@@ -68,8 +86,13 @@ class Generations:
 
 
 @lru_cache(maxsize=4096)  # the same callers call again
-def _slots(tenant_id: str, number: str) -> tuple[int, int, int, int]:
-    return _slot("changed", tenant_id, number), _slot("all"), _slot("of", tenant_id), _slot("of", tenant_id, number)
+def _slots(key: bytes, tenant_id: str, number: str) -> tuple[int, int, int, int]:
+    digest = _digest(key, tenant_id, number)
+    return _slot("changed", digest), _slot("all"), _slot("of", tenant_id), _slot("forgotten", digest)
+
+
+def _digest(key: bytes, *what: str) -> str:
+    return hmac.digest(key, "\0".join(("digest", *what)).encode(errors="replace"), "sha256").hex()
 
 
 def _slot(*what: str) -> int:

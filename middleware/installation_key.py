@@ -1,4 +1,7 @@
-"""The installation's own key: it makes hashes of numbers and keys that nobody else can repeat."""
+"""The installation's own key: it makes hashes of numbers and keys that nobody else can repeat.
+
+Machines that share a database or a Redis must have the same one, so that they mean the same by a hash.
+"""
 
 from __future__ import annotations
 

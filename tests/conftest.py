@@ -23,6 +23,7 @@ from middleware.demo.data import DemoCustomer, build_demo
 from middleware.settings import load_settings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+KEY = b"key of the tests"
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,8 +17,11 @@ from tests.lookup.test_shared import hears
 
 @pytest.fixture
 def houses(house: House, tmp_path: Path, redis_server: str) -> Iterator[tuple[House, House]]:
-    """Two machines with the same customers and nothing else in common."""
+    """Two machines with the same customers and the same key, and nothing else in common."""
     settings = replace(house.parts.settings, redis_url=redis_server)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        shutil.copy(house.parts.settings.data / "key", tmp_path / name)
     houses = [
         House(tmp_path / name, create_app(replace(settings, data=tmp_path / name)), house.customers)
         for name in ("a", "b")

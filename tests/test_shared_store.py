@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import redis
@@ -13,7 +14,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from middleware.errors import ConfigError
-from middleware.shared_store import CONNECTIONS, PAUSE, SharedStore
+from middleware.shared_store import CONNECTIONS, OWNED_FOR, OWNER, PAUSE, SharedStore
+from tests.conftest import KEY
 
 
 class Clock:
@@ -64,7 +66,7 @@ def test_a_silent_or_mad_redis_is_asked_once_in_a_second(answer: bytes) -> None:
     """While Redis answers nothing or nonsense, one call in a second waits for it and the others do without."""
     clock = Clock()
     with fake_redis(answer) as (url, came):
-        store = SharedStore(url, clock=clock)
+        store = SharedStore(url, clock=clock, key=KEY)
         for _ in range(3):
             assert [store.call(ping, "none") for _ in range(50)] == ["none"] * 50
             clock.now += PAUSE
@@ -72,27 +74,29 @@ def test_a_silent_or_mad_redis_is_asked_once_in_a_second(answer: bytes) -> None:
         assert 0 < sum(b"PING" in data or b"CLIENT" in data for data in came) <= 3
 
 
-def test_a_dead_redis_is_tried_once_in_a_second() -> None:
+def test_a_dead_redis_is_tried_once_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the port is closed, one call in a second tries it."""
     clock = Clock()
-    tries: list[None] = []
-    store = SharedStore(closed_port(), clock=clock)
+    tries: list[object] = []
+    find = socket.getaddrinfo
 
-    def action(client: redis.Redis) -> bool:
-        tries.append(None)
-        return ping(client)
+    def found(*args: Any) -> Any:
+        tries.append(args)
+        return find(*args)
 
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    store = SharedStore(closed_port(), clock=clock, key=KEY)
     for _ in range(3):
-        assert [store.call(action, "none") for _ in range(50)] == ["none"] * 50
+        assert [store.call(ping, "none") for _ in range(50)] == ["none"] * 50
         clock.now += PAUSE
     assert len(tries) == 3
 
 
-def test_only_one_call_tries_whether_redis_is_back() -> None:
+def test_only_one_call_tries_whether_redis_is_back(redis_server: str) -> None:
     """When the pause is over, one call tries; those that come meanwhile do not wait for it."""
     clock = Clock()
-    store = SharedStore(closed_port(), clock=clock)
-    store.call(ping, None)
+    store = SharedStore(redis_server, clock=clock, key=KEY)
+    store.call(lambda _: 1 / 0, None)
     clock.now += PAUSE
     assert store.call(lambda _: store.call(lambda _: "second", "left alone"), None) == "left alone"
     assert store.call(lambda _: "third", None) == "third"
@@ -102,7 +106,7 @@ def test_an_outage_is_told_once_and_its_end_too(redis_server: str, monkeypatch: 
     """The log says when Redis fails and when it is back, by the error's class, and never what was asked."""
     monkeypatch.setattr("middleware.shared_store.log", structlog.get_logger())  # one that has no output yet
     clock = Clock()
-    store = SharedStore(redis_server, clock=clock)
+    store = SharedStore(redis_server, clock=clock, key=KEY)
 
     def fail(_: redis.Redis) -> None:
         raise redis.exceptions.OutOfMemoryError("+46701740605")
@@ -121,7 +125,7 @@ def test_an_outage_is_told_once_and_its_end_too(redis_server: str, monkeypatch: 
 @pytest.mark.parametrize(("setting", "value", "reset"), [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")])
 def test_a_redis_that_takes_no_writes_fails_nobody(redis_server: str, setting: str, value: str, reset: str) -> None:
     """A full Redis and one that refuses writes are failures like any other."""
-    store = SharedStore(redis_server)
+    store = SharedStore(redis_server, key=KEY)
     with redis.Redis.from_url(redis_server) as admin:
         admin.config_set(setting, value)
         try:
@@ -134,7 +138,7 @@ def test_a_redis_that_takes_no_writes_fails_nobody(redis_server: str, setting: s
 
 def test_more_threads_than_connections_share_them(redis_server: str) -> None:
     """Four times as many threads as connections are all answered, and Redis is not taken for dead."""
-    store = SharedStore(redis_server)
+    store = SharedStore(redis_server, key=KEY)
     start = threading.Barrier(4 * CONNECTIONS)
     answers: list[bool] = []
 
@@ -156,6 +160,95 @@ def test_more_threads_than_connections_share_them(redis_server: str) -> None:
 def test_a_wrong_url_is_told_without_its_password(url: str) -> None:
     """A URL that is none is a configuration error that names the variable and not the password."""
     with pytest.raises(ConfigError) as caught:
-        SharedStore(url)
+        SharedStore(url, key=KEY)
     assert "M8CRM_REDIS_URL" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_name_that_is_not_found_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the DNS hangs, calls do without Redis; only so many threads hang with it."""
+    clock, release = Clock(), threading.Event()
+    entered: list[object] = []
+    find = socket.getaddrinfo
+
+    def hang(*args: Any) -> Any:
+        entered.append(args)
+        release.wait(30)
+        return find("127.0.0.1", 1, type=socket.SOCK_STREAM)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    store = SharedStore("redis://redis.example:6379", clock=clock, key=KEY)
+    for _ in range(CONNECTIONS + 4):
+        assert store.call(ping, "none") == "none"
+        clock.now += PAUSE
+    assert not release.is_set()
+    assert len(entered) == CONNECTIONS
+    release.set()
+
+
+def test_connection_that_comes_too_late_is_closed(redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is found when nobody waits any more leaves no open connection, and the next call is served."""
+    clock, release = Clock(), threading.Event()
+    find = socket.getaddrinfo
+    waits = [True]
+
+    def hang(*args: Any) -> Any:
+        if waits and waits.pop():
+            release.wait(30)
+        return find(*args)
+
+    with redis.Redis.from_url(redis_server) as admin:
+        before = len(admin.client_list())
+        monkeypatch.setattr(socket, "getaddrinfo", hang)
+        store = SharedStore(redis_server, clock=clock, key=KEY)
+        assert store.call(ping, "none") == "none"
+        connecting = [thread for thread in threading.enumerate() if thread.name == "redis-connect"]
+        release.set()
+        for thread in connecting:
+            thread.join(10)
+        clock.now += PAUSE
+        assert store.call(ping, False) is True
+        while len(admin.client_list()) != before + 1:
+            pass  # pytest's time-out ends it
+    store.close()
+
+
+def test_machines_with_different_keys_notice(redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has another key than the others leaves Redis alone, says so once, and comes in when it is theirs."""
+    monkeypatch.setattr("middleware.shared_store.log", structlog.get_logger())  # one that has no output yet
+    clock = Clock()
+    ours = SharedStore(redis_server, clock=clock, key=KEY)
+    other = SharedStore(redis_server, clock=clock, key=b"another key")
+    assert ours.call(ping, False) is True
+    with capture_logs() as logs:
+        for _ in range(5):
+            assert other.call(ping, "left alone") == "left alone"
+            clock.now += PAUSE
+        assert ours.call(ping, False) is True
+    assert [(entry["log_level"], entry["event"]) for entry in logs] == [("error", "keys_differ")]
+    with redis.Redis.from_url(redis_server) as admin:
+        admin.flushall()
+    assert other.call(ping, False) is True
+    clock.now += OWNED_FOR
+    assert ours.call(ping, "left alone") == "left alone"
+    ours.close()
+    other.close()
+
+
+@pytest.mark.parametrize("owner", ["list", "full"])
+def test_owner_is_known_in_a_mad_or_full_redis(redis_server: str, owner: str) -> None:
+    """Nonsense where the fingerprint belongs is overwritten; a full Redis that knows us lets us in."""
+    clock = Clock()
+    store = SharedStore(redis_server, clock=clock, key=KEY)
+    with redis.Redis.from_url(redis_server) as admin:
+        if owner == "list":
+            admin.rpush(OWNER, "nonsense")
+            assert store.call(ping, False) is True
+            assert admin.type(OWNER) == b"string"
+        else:
+            assert store.call(ping, False) is True
+            clock.now += OWNED_FOR
+            admin.config_set("maxmemory", "1")
+            assert store.call(ping, False) is True
+            admin.config_set("maxmemory", "0")
+    store.close()

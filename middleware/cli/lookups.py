@@ -37,7 +37,7 @@ def lookup(
     explain: bool,
     as_json: bool,
 ) -> None:
-    """Look a number up as M8Com would, past this machine's cache."""
+    """Look a number up as M8Com would, but ask the CRM whatever is kept here or in Redis."""
     from middleware.lookup.card import Hit
     from middleware.lookup.trace import Trace
     from middleware.lookup.traces import outcome_of, reason_of
@@ -45,7 +45,7 @@ def lookup(
     from middleware.model.deadline import Deadline
     from middleware.model.phone import parse_number
 
-    parts = parts_of(ctx)
+    parts = parts_of(ctx, shares_answers=False)
     tenant = _tenant(parts, customer)
     query = LookupQuery(
         number=parse_number(number, tenant.region),
@@ -115,20 +115,38 @@ def cache() -> None:
 @json_option
 @click.pass_context
 def cache_forget(ctx: click.Context, customer: str, number: str | None, as_json: bool) -> None:
-    """Ask the CRM anew for the number, or for all of the customer's, in every process."""
+    """Ask the CRM anew for the number, or for all of the customer's, in every process.
+
+    The customer's file may be gone or broken; his numbers are then written with + and their country.
+    """
     from middleware.model.phone import parse_number
 
     parts = parts_of(ctx)
-    tenant = _tenant(parts, customer)
-    wanted = str(parse_number(number, tenant.region)) if number else None
-    is_done = parts.lookups.forget(tenant.id, wanted)
+    tenant = parts.tenants.get(customer)
+    if tenant is None:
+        _assert_forgettable(customer, number)
+    wanted = str(parse_number(number, tenant.region if tenant else "ZZ")) if number else None
+    is_done = parts.lookups.forget(customer, wanted)
     if as_json:
-        print_json({"customer": tenant.id, "number": wanted, "this_machine": True, "redis": is_done})
+        print_json({"customer": customer, "number": wanted, "this_machine": True, "redis": is_done})
     else:
         click.echo("Forgotten: the next lookup asks the CRM.")
+        if tenant is None:
+            click.secho(f"{customer} has no valid file now; m8crm tenant list shows who has.", fg="yellow", err=True)
         if not is_done:
             click.secho("Redis could not be reached: other machines may still know it. Try again.", fg="red", err=True)
     sys.exit(0 if is_done else 2)
+
+
+def _assert_forgettable(customer: str, number: str | None) -> None:
+    """Refuse what cannot be meant without the customer's file."""
+    from middleware.model.phone import parse_number
+    from middleware.tenants.config import TENANT_ID
+
+    if not TENANT_ID.fullmatch(customer):
+        raise ConfigError(customer, ["is no customer; m8crm tenant list shows them"])
+    if number and not parse_number(number, "ZZ").e164:
+        raise click.UsageError("The customer has no valid file: write the number with + and its country.")
 
 
 def _tenant(parts: Parts, customer: str) -> Tenant:

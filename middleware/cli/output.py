@@ -38,10 +38,10 @@ def settings_of(ctx: click.Context) -> Settings:
     return settings
 
 
-def parts_of(ctx: click.Context) -> Parts:
+def parts_of(ctx: click.Context, *, shares_answers: bool = True) -> Parts:
     """Return the parts of a process, for commands that work on the data themselves."""
     from middleware.app import build_parts
 
-    parts = build_parts(settings_of(ctx))
+    parts = build_parts(settings_of(ctx), shares_answers=shares_answers)
     ctx.call_on_close(parts.close)
     return parts

@@ -42,6 +42,14 @@ class Question:
     generation: Generation
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoFar:
+    """An answer while the searches go on: everybody's when it is decided, else for those whose deadline comes."""
+
+    hit: Hit
+    is_decided: bool
+
+
 @dataclass(slots=True, kw_only=True)
 class Inquiry:
     """The searches that answer one question; ``finished`` brings the whole answer.
@@ -53,6 +61,7 @@ class Inquiry:
     trace: Trace
     tools: Tools
     finished: Future[Result] = field(default_factory=Future)
+    elsewhere: Hit | None = None  # what another process, which is waited for, would answer at a deadline
     _overdue: Deadline = field(init=False)
     _searches: list[tuple[Search, Slot] | None] = field(default_factory=list)  # None is busy
     _results: dict[int, Found | Result] = field(default_factory=dict)
@@ -111,7 +120,16 @@ class Inquiry:
         if self.finished.done():
             return self.finished.result()
         self.let_go()  # what is still missing is for the cache
-        return self._finish(founds) if founds else TimedOut()
+        return self._finish(founds) if founds else self.elsewhere or TimedOut()
+
+    def so_far(self) -> SoFar | None:
+        """Return what those who wait in other processes may be given by now."""
+        window = self._window or self._window_of(Deadline.after(self.question.tenant.lookup.budget, self.tools.clock))
+        with self._changed:
+            decided = self._decided(window)
+        founds = self._partial() if decided is None else decided
+        answer = self._finish(founds) if founds else None
+        return SoFar(hit=answer, is_decided=decided is not None) if isinstance(answer, Hit) else None
 
     def let_go(self) -> None:
         """Have the searches go on as late ones: nobody waits for them."""

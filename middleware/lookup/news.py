@@ -18,9 +18,9 @@ CHANNEL = "m8crm:news"
 SILENCE = 3.0  # seconds without an answer, after which the connection is given up
 
 
-def dump_news(what: str, tenant_id: str, number: str | None) -> str:
-    """Return what is told: the number, or all of the customer's, has ``changed`` or is ``forgotten``."""
-    return json.dumps([what, tenant_id, number])
+def dump_news(what: str, tenant_id: str, digest: str | None) -> str:
+    """Return what is told: the digest's number, or all of the customer's, has ``changed`` or is ``forgotten``."""
+    return json.dumps([what, tenant_id, digest])
 
 
 class News:
@@ -81,10 +81,12 @@ class News:
 
     def _take(self, data: bytes) -> None:
         try:
-            what, tenant_id, number = json.loads(data)
+            what, tenant_id, digest = json.loads(data)
         except (ValueError, TypeError):
-            what, tenant_id, number = "forgotten", None, None  # whatever it was, it was news
-        if what == "changed" and tenant_id and number:
-            self._generations.bump(tenant_id, number)
+            what, tenant_id, digest = "forgotten", None, None  # whatever it was, it was news
+        if digest and what == "changed":
+            self._generations.bump_digest(digest)
+        elif digest:
+            self._generations.forget_digest(digest)
         else:
-            self._generations.forget(tenant_id, number)
+            self._generations.forget(tenant_id)

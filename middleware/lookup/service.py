@@ -180,9 +180,8 @@ class LookupService:
         """Ask the sources unless another process has the answer or is about to."""
         question = inquiry.question
 
-        def search() -> Future[Result]:
+        def begin() -> None:
             inquiry.start(self._bulkheads)
-            return inquiry.finished
 
         def arrived(known: Kept) -> None:
             self._cache.put(question.key, known, question.generation)
@@ -194,7 +193,7 @@ class LookupService:
         deadline = Deadline.after(HARD_DEADLINE + timedelta(seconds=1), self._tools.clock)
         try:
             result = shared.ask(
-                question.key, search, lambda found: kept(found, question.tenant.lookup), deadline, arrived=arrived
+                inquiry, begin, lambda found: kept(found, question.tenant.lookup), deadline, arrived=arrived
             )
         except Exception as error:
             result = failure(error, question.tenant, "redis", "ask")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
+import redis
 
 from middleware.app import build_parts
 from middleware.lookup.trace import Trace
@@ -117,5 +121,49 @@ def test_what_is_forgotten_is_asked_again(run: Run, demo_folder: Path) -> None:
     assert [cache(), cache()] == ["miss", "fresh"]
     run("cache", "forget", "nordlys")
     assert cache() == "miss"
-    assert "tenant list" in run("cache", "forget", "nobody").stderr
+    parts.close()
+
+
+@pytest.mark.parametrize("mishap", ["gone", "broken"])
+def test_customer_without_a_file_is_forgotten(
+    run: Run, demo_folder: Path, redis_server: str, monkeypatch: pytest.MonkeyPatch, mishap: str
+) -> None:
+    """The cards in Redis of a customer whose file is gone or broken can be forgotten, by his id and E.164."""
+    parts = build_parts(replace(load_settings(demo_folder), redis_url=redis_server))
+    tenant = parts.tenants.get("nordlys")
+    assert tenant
+    monkeypatch.setenv("M8CRM_REDIS_URL", redis_server)
+    file = demo_folder / "customers" / "nordlys.toml"
+    file.unlink() if mishap == "gone" else file.write_text("name =", encoding="utf-8")
+    with redis.Redis.from_url(redis_server) as client:
+        for number in ((KNOWN,), ()):
+            query = LookupQuery(number=parse_number(KNOWN, "SE"))
+            parts.lookups.lookup(tenant, query, Deadline.after(tenant.lookup.budget), Trace())
+            while not client.keys("m8crm:answers:nordlys:*"):
+                pass  # pytest's time-out ends it
+            result = run("cache", "forget", "nordlys", *number)
+            assert result.exit_code == 0, result.output
+            assert client.keys("m8crm:answers:*") == []
+    assert "tenant list" in result.stderr
+    assert "with + and its country" in run("cache", "forget", "nordlys", "070-174 06 05").stderr
+    assert run("cache", "forget", "NOT*AN*ID").exit_code == 2
+    parts.close()
+
+
+def test_lookup_asks_the_crm_whatever_redis_has(
+    run: Run, demo_folder: Path, redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lookup by hand shows the CRM's answer and its steps, though another machine has shared one."""
+    parts = build_parts(replace(load_settings(demo_folder), redis_url=redis_server))
+    tenant = parts.tenants.get("nordlys")
+    assert tenant
+    query = LookupQuery(number=parse_number(KNOWN, "SE"))
+    parts.lookups.lookup(tenant, query, Deadline.after(tenant.lookup.budget), Trace())
+    with redis.Redis.from_url(redis_server) as client:
+        while not any(name.startswith(b"a") for key in client.keys("m8crm:answers:*") for name in client.hkeys(key)):
+            pass  # pytest's time-out ends it
+    monkeypatch.setenv("M8CRM_REDIS_URL", redis_server)
+    told_of = told(run("lookup", "nordlys", KNOWN, "--json"))["trace"]
+    assert told_of["cache"] == "miss"
+    assert {step["name"] for step in told_of["steps"]} >= {"contact", "notes"}
     parts.close()

@@ -27,7 +27,7 @@ KEY = "m8crm:budget:acme"
 
 @pytest.fixture
 def store(redis_server: str) -> Iterator[SharedStore]:
-    store = SharedStore(redis_server)
+    store = SharedStore(redis_server, key=b"key of the tests")
     yield store
     store.close()
 
@@ -108,7 +108,7 @@ def test_rubbish_in_redis_stops_nobody(store: SharedStore, admin: redis.Redis, r
 
 
 def _take_all(url: str, begin: threading.Barrier, results: multiprocessing.Queue[int]) -> None:
-    store = SharedStore(url)
+    store = SharedStore(url, key=b"key of the tests")
     budget, what = RedisBudget(store, "acme"), Budget(200, timedelta(minutes=10))
     begin.wait(30)
     counts: list[int] = []
@@ -173,7 +173,7 @@ def test_a_redis_that_fails_costs_next_to_nothing(redis_that_is: object, tmp_pat
     """With a silent or a dead Redis each machine keeps its own budget; one request in a second looks for it."""
     with redis_that_is() as url:  # type: ignore[operator]
         tries: list[None] = []
-        store = SharedStore(url, clock=lambda: 100.0)
+        store = SharedStore(url, clock=lambda: 100.0, key=b"key of the tests")
 
         class Counting(RedisBudget):
             def take(self, budget: Budget, lane: Lane) -> float | None:

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +23,14 @@ from middleware.lookup.card import Failed, Hit, Result, TimedOut
 from middleware.model.contact import Contact
 from middleware.shared_store import SharedStore
 from middleware.tenants.tenant import LookupConfig
+from tests.conftest import KEY
 from tests.lookup.zoo import ADA, NUMBER, Desk, Hanging, Zoo, tenant_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Machines = tuple[Desk, Desk]
 D = TypeVar("D")
 BOB = replace(ADA, display_name="Bob")
+HIT = Hit(body=b"Ada Webb")
 CONFIG = LookupConfig(
     cache_hit=timedelta(seconds=10), cache_revalidate=timedelta(seconds=20), cache_stale=timedelta(seconds=50)
 )
@@ -53,19 +56,23 @@ def ask_and_share(desk: Desk, url: str, *args: Any, **kwargs: Any) -> None:
     """Ask, and return when Redis has the answer, too: callers do not wait for that."""
     desk.ask(*args, **kwargs)
     with redis.Redis.from_url(url) as client:
-        while not any(name.startswith(b"a") for key in client.keys("*") for name in client.hkeys(key)):
+        while not any(name.startswith(b"a") for key in client.keys("m8crm:answers:*") for name in client.hkeys(key)):
             pass  # pytest's time-out ends it
 
 
 def hears(desk: Desk | Parts, what: str) -> threading.Event:
     """Return the event that comes when the machine hears of it."""
-    event, act = threading.Event(), getattr(desk.generations, what)
+    event = threading.Event()
 
-    def heard(*args: str) -> None:
-        act(*args)
-        event.set()
+    def listen(act: Callable[..., None]) -> Callable[..., None]:
+        def heard(*args: str) -> None:
+            act(*args)
+            event.set()
 
-    setattr(desk.generations, what, heard)
+        return heard
+
+    for name in (what, f"{what}_digest"):
+        setattr(desk.generations, name, listen(getattr(desk.generations, name)))
     return event
 
 
@@ -133,13 +140,14 @@ LEADER = """
 import sys, threading
 from pathlib import Path
 from middleware.shared_store import SharedStore
+from tests.conftest import KEY
 from tests.lookup.zoo import Desk, Zoo, tenant_of
 
 def hang():
     print("leads", flush=True)
     threading.Event().wait()
 
-Desk(Path(sys.argv[1]), store=SharedStore(sys.argv[2])).ask(tenant_of(Zoo(contacts=hang)))
+Desk(Path(sys.argv[1]), store=SharedStore(sys.argv[2], key=KEY)).ask(tenant_of(Zoo(contacts=hang)))
 """
 
 
@@ -275,7 +283,7 @@ def test_keys_hold_no_number(machines: Machines, redis_server: str) -> None:
         ask_and_share(machines[0], redis_server, tenant_of(Zoo()), "+46701740606")
         answer = phones.submit(machines[0].ask, tenant_of(Zoo(contacts=hanging)), numeric_id="70174")
         assert hanging.entered.acquire(timeout=10)
-        keys = client.keys("*")  # an answer and a flight
+        keys = client.keys("m8crm:answers:*")  # an answer and a flight
         fields = [field for key in keys for field in client.hkeys(key)]
         hanging.release.set()
         answer.result()
@@ -290,7 +298,7 @@ def test_everything_in_redis_ends(machines: Machines, redis_server: str) -> None
     machines[0].ask(tenant_of(Zoo(contacts=raises), id="broken"))
     with redis.Redis.from_url(redis_server) as client:
         lasting = {key: client.pttl(key) for key in client.keys("*")}
-    assert len(lasting) == 2
+    assert len(lasting) == 3
     assert all(0 < left <= 25 * 3600 * 1000 for left in lasting.values())
 
 
@@ -300,13 +308,83 @@ def test_a_number_has_few_entries(machines: Machines, redis_server: str) -> None
     for i in range(200):
         machines[0].ask(tenant, numeric_id=str(i))
     with redis.Redis.from_url(redis_server) as client:
-        (key,) = client.keys("*")
+        (key,) = client.keys("m8crm:answers:*")
         assert client.hlen(key) <= 64
 
 
 def test_nothing_is_opened_before_the_first_lookup(tmp_path: Path) -> None:
     """A service that has answered nobody has no connection and no thread: it may still be forked."""
     threads = set(threading.enumerate())
-    desk = Desk(tmp_path / "a", store=SharedStore("redis://127.0.0.1:1"))
+    desk = Desk(tmp_path / "a", store=SharedStore("redis://127.0.0.1:1", key=KEY))
     assert set(threading.enumerate()) <= threads
     desk.close()
+
+
+def two_sources(hanging: Hanging, first: Zoo | None = None) -> Any:
+    return tenant_of(first or Zoo(), Zoo(contacts=hanging))
+
+
+def test_who_waits_elsewhere_need_not_wait_for_a_source_that_hangs(machines: Machines) -> None:
+    """When the first source has the contact, all machines answer, though the second one never ends."""
+    hanging, first = Hanging(), Zoo()
+    with ThreadPoolExecutor(2) as phones:
+        leading = phones.submit(machines[0].ask, two_sources(hanging, first), patience=30, trace_id="leader-1")
+        assert hanging.entered.acquire(timeout=10)
+        following = phones.submit(machines[1].ask, two_sources(hanging, first), patience=30)
+        assert leading.result() == following.result() == HIT
+        assert not hanging.release.is_set()
+        hanging.release.set()
+    assert machines[1].trace.joined == "leader-1"
+    assert len(first.asked) == 1
+
+
+def test_who_waits_elsewhere_gets_the_partial_card_at_his_deadline(machines: Machines) -> None:
+    """When a contact's notes hang, he who waits in another process is answered the contact, too, and not earlier."""
+    hanging = threading.Event()
+    crm = Zoo(notes=lambda: (hanging.wait(30), [])[1])
+    with ThreadPoolExecutor(2) as phones:
+        leading = phones.submit(machines[0].ask, tenant_of(crm), patience=2.0)
+        while not crm.asked:
+            pass  # pytest's time-out ends it
+        following = waiting(machines[1], phones, tenant_of(crm), patience=1.0, looks_taken=12)
+        assert not following.done()
+        assert following.result() == replace(HIT, is_partial=True)
+        assert not leading.done()
+        hanging.set()
+        assert leading.result() == HIT
+    assert len(crm.asked) == 1
+
+
+def test_who_takes_over_has_not_waited_for_anybody(machines: Machines) -> None:
+    """A trace names nobody whose search was not the one that answered."""
+    hanging = Hanging()
+    with ThreadPoolExecutor(2) as phones:
+        first = phones.submit(machines[0].ask, tenant_of(Zoo(contacts=hanging)), trace_id="leader-1")
+        assert hanging.entered.acquire(timeout=10)
+        second = waiting(machines[1], phones, tenant_of(Zoo(contacts=lambda: [BOB])))
+        assert machines[1].trace.joined == "leader-1"
+        machines[0].service.change("acme", NUMBER)
+        assert second.result() == Hit(body=b"Bob")
+        hanging.release.set()
+        first.result()
+    assert machines[1].trace.joined == ""
+
+
+def test_redis_is_told_no_number(machines: Machines, redis_server: str) -> None:
+    """Neither what is asked, changed and forgotten nor its plain hash is in what Redis shows of its commands."""
+    numbers = (NUMBER, "+46701740606")
+    plain = {sha256(number.encode()).hexdigest() for number in numbers}
+    with redis.Redis.from_url(redis_server) as client, client.monitor() as monitor:
+        for number in numbers:
+            ask_and_share(machines[0], redis_server, tenant_of(Zoo()), number, numeric_id="70174")
+            machines[0].service.change("acme", number)
+            machines[0].service.forget("acme", number)
+        commands = []
+        client.execute_command("ECHO", "the end")
+        for seen in monitor.listen():
+            if seen["command"] == "ECHO the end":
+                break
+            commands.append(seen["command"])
+    shown = "\n".join(commands)
+    assert "PUBLISH" in shown.upper()
+    assert not any(word in shown for word in ("70174", *plain))

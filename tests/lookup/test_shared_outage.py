@@ -18,7 +18,7 @@ from middleware.crm.redis_budget import RedisBudget
 from middleware.lookup.card import Busy, Failed, Hit, Miss, Result, TimedOut
 from middleware.lookup.shared import MAX_BYTES, dump_result, parse_result
 from middleware.shared_store import PAUSE, SharedStore
-from tests.conftest import RedisServer
+from tests.conftest import KEY, RedisServer
 from tests.lookup.test_shared import Machines, ask_and_share, hears
 from tests.lookup.zoo import NUMBER, Desk, Zoo, tenant_of
 from tests.test_shared_store import Clock, fake_redis
@@ -48,7 +48,10 @@ def refusing(url: str, setting: str, value: str) -> Iterator[None]:
 def test_lookups_go_on_with_a_silent_or_mad_redis(tmp_path: Path, answer: bytes) -> None:
     """Every lookup is right; one in a second tries Redis, and the others do without."""
     clock, crm = Clock(), Zoo()
-    with fake_redis(answer) as (url, came), closing(Desk(tmp_path / "a", store=SharedStore(url, clock=clock))) as desk:
+    with (
+        fake_redis(answer) as (url, came),
+        closing(Desk(tmp_path / "a", store=SharedStore(url, clock=clock, key=KEY))) as desk,
+    ):
         for second in range(3):
             for i in range(10):
                 desk.ask(tenant_of(crm, id=f"t{second}{i}"))
@@ -62,8 +65,8 @@ def test_frozen_redis_is_a_miss_and_is_used_again(own_redis: RedisServer, tmp_pa
     """While Redis is frozen the CRM is asked; when it goes on, another machine's answers are used again."""
     clock, crm = Clock(), Zoo()
     with (
-        closing(Desk(tmp_path / "a", store=SharedStore(own_redis.url))) as other,
-        closing(Desk(tmp_path / "b", store=SharedStore(own_redis.url, clock=clock))) as desk,
+        closing(Desk(tmp_path / "a", store=SharedStore(own_redis.url, key=KEY))) as other,
+        closing(Desk(tmp_path / "b", store=SharedStore(own_redis.url, clock=clock, key=KEY))) as desk,
     ):
         ask_and_share(other, own_redis.url, tenant_of(crm))
         own_redis.process.send_signal(signal.SIGSTOP)
@@ -80,8 +83,8 @@ def test_redis_that_was_started_anew_is_used_again(own_redis: RedisServer, tmp_p
     """A Redis that has lost everything, its scripts too, serves again, and what may have been missed is forgotten."""
     clock, crm = Clock(), Zoo()
     with (
-        closing(Desk(tmp_path / "a", store=SharedStore(own_redis.url, clock=clock))) as first,
-        closing(Desk(tmp_path / "b", store=SharedStore(own_redis.url, clock=clock))) as second,
+        closing(Desk(tmp_path / "a", store=SharedStore(own_redis.url, clock=clock, key=KEY))) as first,
+        closing(Desk(tmp_path / "b", store=SharedStore(own_redis.url, clock=clock, key=KEY))) as second,
     ):
         for desk in (first, second):
             assert desk.ask(tenant_of(crm)) == HIT
@@ -130,7 +133,7 @@ def test_nonsense_at_our_keys_is_a_miss(machines: Machines, redis_server: str, w
     crm = Zoo()
     ask_and_share(machines[0], redis_server, tenant_of(crm))
     with redis.Redis.from_url(redis_server) as client:
-        (key,) = client.keys("*")
+        (key,) = client.keys("m8crm:answers:*")
         fields = client.hkeys(key)
         client.delete(key)
         if what == "string":
@@ -151,8 +154,8 @@ def test_change_that_redis_missed_is_told_when_it_is_back(redis_server: str, tmp
     """A call delivered while Redis fails makes other machines ask the CRM again once it is back."""
     clock, crm = Clock(), Zoo()
     with (
-        closing(Desk(tmp_path / "a", store=SharedStore(redis_server, clock=clock))) as first,
-        closing(Desk(tmp_path / "b", store=SharedStore(redis_server))) as second,
+        closing(Desk(tmp_path / "a", store=SharedStore(redis_server, clock=clock, key=KEY))) as first,
+        closing(Desk(tmp_path / "b", store=SharedStore(redis_server, key=KEY))) as second,
     ):
         for desk in (first, second):
             desk.ask(tenant_of(crm))
@@ -175,7 +178,7 @@ def test_documented_rights_suffice(redis_server: str, tmp_path: Path) -> None:
     crm = Zoo()
     with redis.Redis.from_url(redis_server) as admin:
         admin.execute_command(*rights)
-        store = SharedStore(redis_server.replace("//", "//m8crm:PASSWORD@"))
+        store = SharedStore(redis_server.replace("//", "//m8crm:PASSWORD@"), key=KEY)
         with closing(Desk(tmp_path / "a", store=store)) as desk:
             ask_and_share(desk, redis_server, tenant_of(crm))
             heard = hears(desk, "bump")
@@ -219,7 +222,7 @@ def test_silence_of_a_redis_without_news_is_no_outage(machines: Machines, redis_
 @pytest.mark.usefixtures("impatient")
 def test_listener_of_a_frozen_redis_forgets_what_it_may_have_missed(own_redis: RedisServer, tmp_path: Path) -> None:
     """A connection that is open and dead is noticed; after it nothing from before is trusted."""
-    with closing(Desk(tmp_path / "a", store=SharedStore(own_redis.url))) as desk:
+    with closing(Desk(tmp_path / "a", store=SharedStore(own_redis.url, key=KEY))) as desk:
         desk.ask(tenant_of(Zoo()))
         comeback = hears(desk, "forget")
         own_redis.process.send_signal(signal.SIGSTOP)

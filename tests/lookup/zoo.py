@@ -23,6 +23,7 @@ from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber, parse_number
 from middleware.shared_store import SharedStore
 from middleware.tenants.tenant import LookupConfig, Source, Tenant
+from tests.conftest import KEY
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ADA = Contact(id="1", display_name="Ada Webb", numbers=(ContactNumber(number="070-174 06 05"),))
@@ -98,7 +99,7 @@ class Desk:
     store: SharedStore | None = None
 
     def __post_init__(self) -> None:
-        self.generations = Generations(self.path)
+        self.generations = Generations(self.path, KEY)
         self.shared = SharedAnswers(self.store, self.generations) if self.store else None
         self.service = LookupService(
             dump=self._dump,
@@ -125,6 +126,7 @@ class Desk:
         user: User | None = None,
         numeric_id: str | None = None,
         patience: float = 5.0,
+        trace_id: str = "",
     ) -> Result:
         query = LookupQuery(
             number=parse_number(number, "SE"),
@@ -132,7 +134,7 @@ class Desk:
             user=user,
             numeric_id=numeric_id,
         )
-        self.trace = trace = Trace()
+        self.trace = trace = Trace(id=trace_id)
         return self.service.lookup(tenant, query, Deadline.after(timedelta(seconds=patience)), trace)
 
 
