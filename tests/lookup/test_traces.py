@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,3 +143,18 @@ def test_traces_are_written_without_being_asked_for(kept: TraceLog, tmp_path: Pa
         kept._thread.join(0.01)
     else:
         pytest.fail("nothing was written")
+
+
+def test_machine_without_threads_costs_no_answer(kept: TraceLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no thread can be started, traces wait for one, and the lookup is answered."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        add(kept, "1")
+        assert kept._thread is None
+    add(kept, "2")
+    assert kept._thread
+    assert {trace.id for trace in kept.list()} == {"1", "2"}
