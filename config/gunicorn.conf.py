@@ -21,6 +21,7 @@ limit_request_line = 8190
 limit_request_fields = 50
 limit_request_field_size = 16_380
 forwarded_allow_ips = ""  # nothing here trusts forwarded headers
+sendfile = False  # the worker's answers do not go straight to a socket
 accesslog = None  # our own line holds no query string: numbers would be in it
 loglevel = "error"  # a warning may hold a request line, and that a number
 control_socket_disable = True  # instances would share one

@@ -84,11 +84,21 @@ class TraceLog:
             return
         self._waiting.append((self._now(), trace, trace.took, customer, number, result))
         if self._thread is None:  # started late: threads do not survive a fork
-            self._thread = threading.Thread(target=self._write_for_ever, name="traces", daemon=True)
-            self._thread.start()
-            atexit.register(self.flush)
+            self._start()
         if not self._wake.is_set():
             self._wake.set()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._write_for_ever, name="traces", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the machine has too many; the next trace tries again
+            self._thread = None
+            if not self._is_broken:
+                log.error("traces_not_kept", error=type(error).__name__)
+            self._is_broken = True
+        else:
+            atexit.register(self.flush)
 
     def flush(self) -> None:
         """Write what waits; a database that refuses costs the traces and is told once."""

@@ -6,6 +6,7 @@ One thread reads it without blocking.  When a request is there as a whole, gunic
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -18,6 +19,7 @@ from middleware.web.fast import Asked
 from middleware.web.head import END, Framing, chunks_end, read_framing
 
 MAX_HEAD = 65_536  # bytes; gunicorn's own limits are per line and per field
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
 class State(Enum):
@@ -35,6 +37,8 @@ class Incoming:
     """The request that is being read: where its head ends, and how much of its body has come."""
 
     head_end: int = 0
+    searched: int = 0  # bytes that hold no end of a head, ...
+    checked: int = 0  # ... and no bare LF: whoever drips bytes may not have all of them looked at again and again
     framing: Framing | None = None
     chunk_at: int = 0
     is_slow: bool = False  # the fast path has no answer
@@ -46,17 +50,21 @@ class Exchange:
     def __init__(self, *, read_at: float, is_continued: bool, is_head_endless: bool) -> None:
         self.read_at = read_at
         self.answer = bytearray()
+        self.is_answered = False
+        self.is_read_beyond = False  # gunicorn takes the request to be longer than we do
         self._is_continued = is_continued
         self._is_head_endless = is_head_endless
 
     def recv(self, _size: int) -> bytes:
         """Return the end: what is not here by now does not come."""
+        self.is_read_beyond = True
         if self._is_head_endless:
             raise LimitRequestHeaders("max buffer headers")
         return b""
 
     def sendall(self, data: bytes) -> None:
         """Keep a part of the answer."""
+        self.is_answered = True
         self.answer += data
 
     def send(self, data: bytes) -> int:
@@ -104,8 +112,9 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         """Return the head of the request, with its empty line, as soon as it is there."""
         incoming = self.incoming
         if not incoming.head_end:
-            end = self.buffer.find(END)
+            end = self.buffer.find(END, incoming.searched)
             if end < 0:
+                incoming.searched = max(0, len(self.buffer) - len(END) + 1)
                 return None
             incoming.head_end = incoming.chunk_at = end + len(END)
         return bytes(self.buffer) if incoming.head_end == len(self.buffer) else bytes(self.buffer[: incoming.head_end])
@@ -131,7 +140,9 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         """Whether the request is refused however much of it still comes."""
         framing = self.framing()
         if framing is None:  # a line that ends in LF alone is none, and then the head has no end
-            return len(self.buffer) > MAX_HEAD or self.buffer.count(b"\n") != self.buffer.count(b"\r\n")
+            has_bare_lf = _BARE_LF.search(self.buffer, self.incoming.checked) is not None
+            self.incoming.checked = 0 if has_bare_lf else len(self.buffer)
+            return has_bare_lf or len(self.buffer) > MAX_HEAD
         if framing.length is not None:
             return framing.length > max_body + 1  # one more is read, to be refused by its length
         return len(self.buffer) > 2 * max_body + MAX_HEAD
@@ -139,7 +150,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     def begin(self, read_at: float) -> None:
         """Hand what was read to gunicorn's own parser, the only judge of where the request ends."""
         is_endless = self.incoming.head_end == 0 and len(self.buffer) > MAX_HEAD
-        self.is_cut_off = not self.is_whole()
+        framing = self.framing()
+        self.is_cut_off = not self.is_whole() or framing is None or not framing.is_clear
         self.sock = Exchange(read_at=read_at, is_continued=self.is_continued, is_head_endless=is_endless)
         self.parser = get_parser(self.cfg, self.sock, self.client)
         self.parser.unreader.unread(bytes(self.buffer))

@@ -15,14 +15,16 @@ from typing import NamedTuple
 END = b"\r\n\r\n"
 MAX_PLAIN = 8190  # bytes of a head that is read here, the longest line gunicorn takes
 _LINE = re.compile(rb'GET (/[!"$-~]*) HTTP/1\.1\r\n')  # printable ASCII without "#"
-_FIELD = re.compile(rb"([A-Za-z-]{1,40}):[ \t]*((?:[!-~](?:[ -~]*[!-~])?)?)[ \t]*")
+# No pattern here may take back what it took: a head is 64 kB of anybody's choice, and all connections wait for it.
+_FIELD = re.compile(rb"([A-Za-z-]{1,40}):([\t -~]*)")
 _PLAIN = frozenset(
     "host user-agent accept accept-encoding accept-language accept-charset authorization cache-control connection "
     "forwarded pragma traceparent tracestate via x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto "
     "x-real-ip x-request-id".split()
 )  # fields that this product and its server either understand here or never look at
 _CONNECTION = {"": True, "keep-alive": True, "close": False}
-_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.I)
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*(?::[0-9]{1,5})?")  # one that no server refuses
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:([^\r\n]*)(?=\r\n)", re.I)
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[^\r\n]{0,256}\r\n")
 
 
@@ -51,35 +53,49 @@ def _read_fields(block: bytes) -> tuple[Mapping[str, str], bool] | None:
     for line in block.removesuffix(END).split(b"\r\n"):
         match = _FIELD.fullmatch(line)
         name = match[1].decode("ascii").lower() if match else ""
-        if match is None or name not in _PLAIN or name in headers:
+        value = match[2].decode("ascii").strip(" \t") if match else ""
+        if match is None or name not in _PLAIN or name in headers or "\t" in value:
             return None
-        headers[name] = match[2].decode("ascii")
+        headers[name] = value
+    if not _HOST.fullmatch(headers.get("host", "m8crm")):
+        return None
     keep_alive = _CONNECTION.get(headers.get("connection", "").lower())
     return None if keep_alive is None else (MappingProxyType(headers), keep_alive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framing:
-    """What a head says of the body behind it: ``length`` in bytes, ``None`` when it comes in chunks."""
+    """What a head says of the body behind it: ``length`` in bytes, ``None`` when it comes in chunks.
+
+    One that is not ``is_clear`` contradicts itself: where its request ends nobody knows, and none may follow it.
+    """
 
     length: int | None = 0
     expects_continue: bool = False
+    is_clear: bool = True
+
+
+_UNCLEAR = Framing(is_clear=False)
 
 
 def read_framing(head: bytes) -> Framing:
-    """Return how long the body is; no body where the head contradicts itself, since that is refused anyway."""
-    found = [(name.lower(), value.lower()) for name, value in _FRAMING.findall(head)]
-    fields = dict(found)
-    if len(fields) < len(found) or fields.get(b"expect", b"100-continue") != b"100-continue":
-        return Framing()
-    length, coding = fields.get(b"content-length"), fields.get(b"transfer-encoding")
+    """Return how long the body is; where the head contradicts itself nothing is waited for, since that is refused."""
+    found = [(name.lower(), value.strip(b" \t").lower()) for name, value in _FRAMING.findall(head)]
+    expected = {value for name, value in found if name == b"expect"}
+    told = [(name, value) for name, value in found if name != b"expect"]
+    if expected - {b"100-continue"} or len(told) > 1:
+        return _UNCLEAR
     is_modern = head.find(b" HTTP/1.1\r\n", 0, head.find(b"\r\n") + 2) > 0
-    expects = b"expect" in fields and is_modern
-    if coding is not None:
-        return Framing(length=None, expects_continue=expects) if (coding, length) == (b"chunked", None) else Framing()
-    if length is None or not length.isdigit() or len(length) > 18:
+    expects = bool(expected) and is_modern
+    if not told:
         return Framing()
-    return Framing(length=int(length), expects_continue=expects)
+    if told == [(b"transfer-encoding", b"chunked")]:
+        return Framing(length=None, expects_continue=expects)
+    name, value = told[0]
+    digits = value.lstrip(b"0") or b"0"
+    if name != b"content-length" or not value.isdigit() or len(digits) > 18:
+        return _UNCLEAR
+    return Framing(length=int(digits), expects_continue=expects)
 
 
 def chunks_end(data: bytes | bytearray, at: int) -> tuple[int, bool]:

@@ -14,6 +14,7 @@ import selectors
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -42,6 +43,7 @@ LINGER_BYTES = 1_048_576
 # so; hundreds would wake up for nothing but asking for theirs.
 SWITCH_SECONDS, SWITCH_SECONDS_OF_A_CROWD = 0.0005, 0.005
 CROWD = 48  # requests that threads have
+STOP_MARGIN = 3.0  # seconds before the master kills: by then nobody's slowness is waited for
 EVENTS = {
     State.READING: selectors.EVENT_READ,
     State.WRITING: selectors.EVENT_WRITE,
@@ -67,6 +69,8 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._swept_at = 0.0
         self._notified_at = 0.0
         self._working = 0
+        self._stop_at = inf
+        self._is_without_threads = False
         self._date = (0, "")  # a second, and the headers that hold it
 
     @classmethod
@@ -129,24 +133,29 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def on_event(self, connection: Connection, _wire: Any) -> None:
         """Go on with a connection that the poller has reported."""
+        if connection.state is State.READING:
+            self._guard(self._read, connection)
+        elif connection.state is State.WRITING:
+            self._guard(self._write_on, connection)
+        elif connection.state is State.CLOSING:
+            self._guard(self._linger, connection)
+
+    def _guard(self, step: Callable[[Connection], None], connection: Connection) -> None:
         try:
-            if connection.state is State.READING:
-                self._read(connection)
-            elif connection.state is State.WRITING:
-                self._write(connection)
-                self._proceed(connection)
-            elif connection.state is State.CLOSING:
-                self._linger(connection)
+            step(connection)
         except Exception as error:  # a fault of ours costs one connection, not all
             log.error("connection_broken", error=type(error).__name__, place=place_of(error))
             self._drop(connection)
 
     def handle(self, conn: Connection) -> bool:
         """Answer a request on a thread, and send what can be sent at once: that need not wait for the poller."""
+        if conn.state is State.CLOSED:  # dropped while it waited for a thread
+            return False
         if conn.asked:
             keep_alive = self._find(conn, conn.asked)
         else:
-            keep_alive = bool(super().handle(conn))
+            # if gunicorn wanted more, what comes is the rest of this request, and may not be taken for the next
+            keep_alive = bool(super().handle(conn)) and not conn.sock.is_read_beyond
             conn.end()
         try:
             conn.flush()
@@ -166,6 +175,11 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         req.must_close = req.must_close or conn.is_cut_off
         return super().handle_request(req, conn)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
+        """Refuse what gunicorn cannot read; behind an answer there is no other, and closing says enough."""
+        if not client.is_answered:
+            super().handle_error(req, client, addr, exc)
+
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """Take a connection back from its thread."""
         self._count(-1)
@@ -173,8 +187,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._drop(conn)
             return
         conn.keep_alive = fs.result()
-        self._write(conn)
-        self._proceed(conn)
+        self._guard(self._write_on, conn)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """End every connection whose time is over, or all that no thread has."""
@@ -184,15 +197,21 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._swept_at = now
         for connection in [c for c in self.connections if c.deadline <= now or (force and c.state in EVENTS)]:
             if connection.state is State.READING and connection.buffer and not force:
-                self._refuse_late(connection)
+                self._guard(self._refuse_late, connection)
             else:
                 self._drop(connection)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Close idle connections by ``deadline``, since the worker stops."""
+        """Close idle connections by ``deadline``, and those of slow peers in time, since the worker stops."""
+        self._stop_at = time.monotonic() + max(0.0, self.cfg.graceful_timeout - STOP_MARGIN)
         for connection in self.connections:
-            if connection.state is State.READING and not connection.buffer:
-                connection.deadline = min(connection.deadline, deadline)
+            if connection.state in EVENTS:
+                is_idle = connection.state is State.READING and not connection.buffer
+                connection.deadline = min(connection.deadline, deadline if is_idle else self._stop_at)
+
+    def _until(self, seconds: float) -> float:
+        """Return the moment ``seconds`` from now, or the last one before the master kills a worker that stops."""
+        return min(time.monotonic() + seconds, self._stop_at)
 
     def _read(self, connection: Connection) -> None:
         try:
@@ -205,7 +224,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         if data:
             if not connection.buffer:
-                connection.deadline = time.monotonic() + self.read_seconds
+                connection.deadline = self._until(self.read_seconds)
                 if data.find(END) == len(data) - len(END) and self._answer_at_once(connection, data):
                     return
             connection.buffer += data
@@ -291,7 +310,14 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not connection.asked:
             connection.begin(time.monotonic())
         self._watch(connection)  # first: a thread may be done at once
-        self.enqueue_req(connection)
+        try:
+            self.enqueue_req(connection)
+        except RuntimeError:  # no thread can be started: the machine has too many
+            if not self._is_without_threads:
+                self._is_without_threads = True
+                log.error("no_thread_for_a_request")
+            self._count(-1)
+            self._drop(connection)
 
     def _tell_to_continue(self, connection: Connection) -> None:
         framing = connection.framing()
@@ -300,9 +326,12 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             with suppress(OSError):  # 25 bytes: the kernel takes them, or the connection is gone
                 connection.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _write_on(self, connection: Connection) -> None:
+        self._write(connection)
+        self._proceed(connection)
+
     def _write(self, connection: Connection) -> None:
         """Send what is to be sent; the next request, or the end, comes behind it."""
-        now = time.monotonic()
         try:
             is_out = connection.flush()
         except OSError:
@@ -310,12 +339,13 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         if not is_out:
             if connection.state is not State.WRITING:
-                connection.state, connection.deadline = State.WRITING, now + WRITE_SECONDS
+                connection.state, connection.deadline = State.WRITING, self._until(WRITE_SECONDS)
         elif connection.keep_alive:
             wait = self.read_seconds if connection.buffer else self.keepalive
-            connection.state, connection.deadline = State.READING, now + (wait if self.alive else LINGER_SECONDS)
+            wait = wait if self.alive else LINGER_SECONDS
+            connection.state, connection.deadline = State.READING, self._until(wait)
         else:
-            connection.state, connection.deadline = State.CLOSING, now + LINGER_SECONDS
+            connection.state, connection.deadline = State.CLOSING, self._until(LINGER_SECONDS)
             with suppress(OSError):
                 connection.wire.shutdown(socket.SHUT_WR)
 

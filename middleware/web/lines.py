@@ -31,6 +31,7 @@ class Lines:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._is_broken = False  # no thread could be started, and that was told
 
     def offer(self, write: Callable[..., None], *facts: object) -> None:
         """Leave a line to be written by ``write(*facts)``; what is too much is only counted."""
@@ -40,8 +41,7 @@ class Lines:
         if not self._wake.is_set():
             self._wake.set()
             if self._thread is None:  # not before: a thread does not survive a fork
-                self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
-                self._thread.start()
+                self._start()
 
     def close(self) -> None:
         """Write what is left."""
@@ -49,6 +49,18 @@ class Lines:
         self._wake.set()
         if self._thread:
             self._thread.join(2)  # standard error may be blocked for good
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="lines", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine has too many; the next line tries again
+            self._wake.clear()
+            if not self._is_broken:
+                log.error("line_not_written", error=type(error).__name__)
+            self._is_broken = True
+        else:
+            self._thread = thread
 
     def _run(self) -> None:
         began, written = time.monotonic(), 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,3 +154,17 @@ def test_step_that_is_not_over_is_in_the_trace(desk: Desk) -> None:
     assert (step["name"], step["source"], step["took"]) == ("contact", "zoo0", None)
     assert "contact;" not in desk.trace.server_timing()
     hanging.release.set()
+
+
+def test_machine_without_threads_costs_no_answer(kept: TraceLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no thread can be started, traces wait for one, and the lookup is answered."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        add(kept, "1")
+    add(kept, "2")
+    assert kept._thread
+    assert {trace.id for trace in kept.list()} == {"1", "2"}

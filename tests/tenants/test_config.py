@@ -198,6 +198,71 @@ def test_changed_secret_file_is_noticed(file: Path) -> None:
     assert verify(tenants.get("acme"), "insights", b"fourth-long-secret-text")
 
 
+def test_peek_sees_that_nothing_changed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A customer who is seldom asked for is known without reading, as long as his files are those that were read."""
+    clock = Clock()
+    tenants = Tenants(file.parent, clock=clock)
+    assert tenants.peek("acme") is None
+    first = tenants.get("acme")
+    with monkeypatch.context() as patch:
+        patch.setattr("middleware.tenants.registry.read_tenant", None)
+        for _ in range(3):
+            clock.now += 100 * LOOK_EVERY
+            assert tenants.peek("acme") is first
+    (file.parent / "acme.secret").write_text("fourth-long-secret-text")
+    assert tenants.peek("acme") is first  # it looked a moment ago
+    clock.now += LOOK_EVERY
+    assert tenants.peek("acme") is None
+    assert verify(tenants.get("acme"), "insights", b"fourth-long-secret-text")
+    assert tenants.peek("acme") is tenants.get("acme")
+
+
+def test_peek_leaves_what_is_wrong_to_the_slow_path(file: Path) -> None:
+    """A broken file keeps its last good version and its problem, a file that is away is nobody's to peek at."""
+    clock = Clock()
+    tenants = Tenants(file.parent, clock=clock)
+    first = tenants.get("acme")
+    file.write_text("name = ")
+    clock.now += LOOK_EVERY
+    assert tenants.peek("acme") is None
+    assert tenants.get("acme") is first
+    clock.now += LOOK_EVERY
+    assert tenants.peek("acme") is first
+    assert tenants.problem("acme") is not None
+    away = file.rename(file.with_suffix(".away"))
+    clock.now += LOOK_EVERY
+    assert tenants.peek("acme") is None
+    assert tenants.get("acme") is first
+    away.rename(file)
+    clock.now += LOOK_EVERY
+    assert tenants.peek("acme") is None  # so that the slow path forgets since when it was away
+    assert tenants.get("acme") is first
+    clock.now += GONE_AFTER
+    assert tenants.peek("acme") is first
+
+
+def test_peek_does_not_wait_for_a_reader(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another thread reads a new version, peeking says nothing at once."""
+    clock, reading, go = Clock(), threading.Event(), threading.Event()
+    tenants = Tenants(file.parent, clock=clock)
+    tenants.get("acme")
+
+    def slowly(path: Path, accounts: Accounts) -> tuple[Tenant, list[Path]]:
+        reading.set()
+        assert go.wait(30)
+        return read_tenant(path, accounts)
+
+    monkeypatch.setattr("middleware.tenants.registry.read_tenant", slowly)
+    file.write_text(GOOD.replace("Acme AB", "Acme & Co"))
+    clock.now += LOOK_EVERY
+    with ThreadPoolExecutor(1) as callers:
+        reload = callers.submit(tenants.get, "acme")
+        assert reading.wait(30)
+        assert tenants.peek("acme") is None
+        go.set()
+        assert reload.result(30) is tenants.peek("acme")
+
+
 def test_removed_customer_is_gone_after_a_while(file: Path) -> None:
     """An editor that replaces a file does not cut the customer off; taking it away does."""
     clock = Clock()

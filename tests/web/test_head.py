@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from middleware.web.head import Framing, chunks_end, read_framing, read_plain
 
 LINE = b"POST /acme/calllog HTTP/1.1\r\nHost: x\r\n"
+UNCLEAR = Framing(is_clear=False)
 
 
 @pytest.mark.parametrize(
@@ -19,12 +22,18 @@ LINE = b"POST /acme/calllog HTTP/1.1\r\nHost: x\r\n"
         (b"content-length:12 \r\n", Framing(length=12)),
         (b"Content-Length: 12\r\nExpect: 100-Continue\r\n", Framing(length=12, expects_continue=True)),
         (b"Transfer-Encoding: chunked\r\n", Framing(length=None)),
-        (b"Transfer-Encoding: gzip, chunked\r\n", Framing()),
-        (b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", Framing()),
-        (b"Content-Length: 3\r\nContent-Length: 3\r\n", Framing()),
-        (b"Content-Length: +3\r\n", Framing()),
-        (b"Content-Length: " + b"9" * 5000 + b"\r\n", Framing()),
-        (b"Content-Length: 3\r\nExpect: miracles\r\n", Framing()),
+        (b"Transfer-Encoding: gzip, chunked\r\n", UNCLEAR),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", UNCLEAR),
+        (b"Content-Length: 3\r\nContent-Length: 3\r\n", UNCLEAR),
+        (b"Content-Length: +3\r\n", UNCLEAR),
+        (b"Content-Length: 1 3\r\n", UNCLEAR),
+        (b"Content-Length: " + b"0" * 30 + b"12 \t\r\n", Framing(length=12)),
+        (b"Content-Length: " + b"9" * 5000 + b"\r\n", UNCLEAR),
+        (b"Content-Length: 3\r\nExpect: miracles\r\n", UNCLEAR),
+        (
+            b"Expect: 100-continue\r\nContent-Length: 3\r\nexpect:100-continue\r\n",
+            Framing(length=3, expects_continue=True),
+        ),
         (b"X-Content-Length: 3\r\n", Framing()),
     ],
 )
@@ -55,3 +64,30 @@ def test_whatever_comes_is_read_without_error(raw: bytes) -> None:
     read_framing(raw + b"\r\n\r\n")
     chunks_end(raw, 0)
     assert read_plain(b"GET /" + raw + b" HTTP/1.1\r\n" + raw + b"\r\n\r\n") is None or b"\n" not in raw
+
+
+LONG = {
+    "spaces in a length": (16_000, b"POST / HTTP/1.1\r\nContent-Length: 1", b" ", b"x\r\n\r\n"),
+    "spaces before a length": (16_000, b"POST / HTTP/1.1\r\nContent-Length:", b" \t", b"x\r\n\r\n"),
+    "spaces before the colon": (16_000, b"POST / HTTP/1.1\r\nExpect", b" ", b"x\r\n\r\n"),
+    "many lengths": (16_000, b"POST / HTTP/1.1", b"\r\nExpect:  x", b"\r\n\r\n"),
+    "spaces before a value": (2_000, b"GET / HTTP/1.1\r\nAccept:", b" ", b"\x01\r\n\r\n"),
+    "spaces in a value": (2_000, b"GET / HTTP/1.1\r\nAccept: a", b" ", b"\x01\r\n\r\n"),
+    "a long host": (2_000, b"GET / HTTP/1.1\r\nHost: a", b".a", b":\r\n\r\n"),
+    "a long target": (2_000, b"GET /", b"a", b"\x01 HTTP/1.1\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_work_grows_no_faster_than_the_head(name: str) -> None:
+    """A head four times as long takes about four times the work, whatever it holds: all connections wait for it."""
+    size, begin, middle, end = LONG[name]
+
+    def work(length: int) -> float:
+        head = begin + middle * (length // len(middle)) + end
+        began = time.thread_time()
+        read_plain(head)
+        read_framing(head)
+        return time.thread_time() - began
+
+    assert work(4 * size) < 8 * work(size) + 0.01

@@ -6,13 +6,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import flask_swagger_ui
 import pytest
 from gunicorn.config import Config
 
+from middleware.web.connection import State
+from middleware.web.head import Framing
 from middleware.web.inline import InlineWorker
 from middleware.web.requests import READ_AT
 from tests.conftest import House
@@ -246,3 +249,143 @@ def test_fault_of_the_fast_path_is_left_to_the_slow_one(house: House) -> None:
     with served(house.app, InlineWorker, prepare, threads=1) as (_, address):
         for _ in range(2):
             assert exchange(address, asked.encode()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: m8crm\r\n\r\n"
+ODD_LENGTHS = {
+    "zeros": b"Content-Length: %019d\r\n" % len(SMUGGLED),
+    "two expectations": b"Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: %d\r\n" % len(SMUGGLED),
+    "two codings": b"Transfer-Encoding: identity, chunked\r\n",
+    "usual": b"Content-Length: %d\r\n" % len(SMUGGLED),
+}
+
+
+def smuggle(address: Address, path: bytes, fields: bytes) -> bytes:
+    """Send a head, and when that had its time the body that looks like a request; return all answers."""
+    with connect(address, b"POST %b HTTP/1.1\r\nHost: m8crm\r\n%b\r\n" % (path, fields)) as connection:
+        with connect(address, GET) as other:  # by its answer the head was read
+            read_answer(other)
+        with suppress(OSError):
+            connection.sendall(SMUGGLED)
+            connection.shutdown(socket.SHUT_WR)
+        return read_all(connection)
+
+
+def path_of(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer with the path, after reading the body where the path asks for it."""
+    if environ["PATH_INFO"] == "/read":
+        with suppress(Exception):
+            environ["wsgi.input"].read()
+    path = environ["PATH_INFO"].encode()
+    start_response("200 OK", [("Content-Length", str(len(path)))])
+    return [path]
+
+
+@pytest.mark.parametrize("path", [b"/read", b"/deaf"])
+@pytest.mark.parametrize("name", ODD_LENGTHS)
+def test_body_is_never_taken_for_a_request(name: str, path: bytes) -> None:
+    """However oddly a head tells its length, what comes behind it is its body or nothing."""
+    with inline(path_of) as (_, address):
+        assert b"/smuggled" not in smuggle(address, path, ODD_LENGTHS[name])
+
+
+@pytest.mark.parametrize("path", [b"/read", b"/deaf"])
+def test_wrong_guess_at_the_length_costs_the_connection(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where gunicorn takes a request to be longer than we did, no other request is read behind it."""
+    monkeypatch.setattr("middleware.web.connection.read_framing", lambda _head: Framing())
+    with inline(path_of) as (_, address):
+        assert b"/smuggled" not in smuggle(address, path, ODD_LENGTHS["usual"])
+
+
+def test_head_that_contradicts_itself_is_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody can be sure how long a request is, its answer says that the connection ends."""
+    monkeypatch.setattr("middleware.web.connection.read_framing", lambda _head: Framing(is_clear=False))
+    with inline(path_of) as (_, address), connect(address, GET + SMUGGLED) as connection:
+        answer = read_all(connection)
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b"/smuggled" not in answer
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n\r\n", b"3\r\nabcX\r\n0\r\n\r\n", b"0\r\nHost: x\r\n\r\n"])
+def test_one_request_has_one_answer(body: bytes) -> None:
+    """A broken body that nobody wanted has no second answer behind the first: the connection ends."""
+    with inline(path_of) as (_, address):
+        head = b"POST /deaf HTTP/1.1\r\nHost: m8crm\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer = exchange(address, head + body)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.endswith(b"/deaf")
+
+
+def test_file_is_sent_whole(house: House) -> None:
+    """What the application hands over as an open file comes with all its bytes."""
+    with served(house.app, InlineWorker, threads=1) as (_, address), connect(address) as connection:
+        connection.sendall(b"GET /-/docs/assets/swagger-ui.css HTTP/1.1\r\nHost: m8crm\r\n\r\n")
+        answer = read_answer(connection)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert (
+        answer.partition(b"\r\n\r\n")[2]
+        == (Path(flask_swagger_ui.__file__).parent / "dist/swagger-ui.css").read_bytes()
+    )
+
+
+def test_stop_waits_for_no_slow_peer() -> None:
+    """Who sends or reads slowly is let go before the master would kill the worker, and is told so if he can hear it."""
+
+    def large(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "20000000")])
+        return [bytes(20_000_000)]
+
+    left = list[int]()
+
+    def prepare(worker: Any) -> None:
+        sweep = worker.murder_keepalived
+
+        def murder(*, force: bool = False) -> None:
+            if force:
+                left.append(len(worker.connections))
+            sweep(force=force)
+
+        worker.murder_keepalived = murder
+
+    with served(large, InlineWorker, prepare, threads=1, graceful_timeout=5) as (worker, address), ExitStack() as stack:
+        slow = stack.enter_context(connect(address, GET))
+        half = stack.enter_context(connect(address, GET[:9]))
+        slow_ones, states = 0, list[State]()
+        while slow_ones < 1 or State.WRITING not in states:  # pytest's time-out ends it
+            connections = tuple(worker.connections)
+            slow_ones = sum(c.state is State.READING and bool(c.buffer) for c in connections)
+            states = [c.state for c in connections]
+        worker.handle_exit(None, None)
+        assert read_all(half).startswith(b"HTTP/1.1 408 ")
+        while not left:
+            pass
+        assert len(read_all(slow)) < 20_000_000
+    assert left == [0]
+
+
+def test_machine_without_threads_costs_single_requests(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no thread can be started, a request that needs one is dropped and the worker lives on."""
+    asked = f"GET /nordlys/lookup?fromNumber={NUMBER} HTTP/1.1\r\nHost: m8crm\r\n"
+    asked += f"Authorization: {house.bearer()['Authorization']}\r\n\r\n"
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    house.lookup()
+    with served(house.app, InlineWorker, threads=2) as (worker, address):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            for _ in range(2):
+                assert exchange(address, GET) == b""
+            assert exchange(address, asked.encode()).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert not worker.connections
+        assert exchange(address, GET).startswith(b"HTTP/1.1 404 ")
+
+
+def test_fault_after_an_answer_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong while an answer is taken from its thread ends that connection, and no other."""
+    with inline(echo) as (_, address):
+        with monkeypatch.context() as patch:
+            patch.setattr(InlineWorker, "_write", lambda *_args: 1 / 0)
+            assert exchange(address, GET).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert exchange(address, GET).startswith(b"HTTP/1.1 200 OK\r\n")

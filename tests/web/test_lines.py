@@ -72,3 +72,23 @@ def test_blocked_log_blocks_nobody() -> None:
         lines.offer(lambda: None)
     release.set()
     lines.close()
+
+
+def test_machine_without_threads_keeps_nobody_from_answering(
+    logged: CapturingLogger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When no thread can be started that is told once, and lines are written as soon as one can."""
+    lines, written = Lines(), threading.Event()
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        lines.offer(written.set)
+        lines.offer(written.set)
+    assert [call.kwargs["error"] for call in logged.calls] == ["RuntimeError"]
+    assert not written.is_set()
+    lines.offer(lambda: None)
+    assert written.wait(20)
+    lines.close()
