@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from time import thread_time
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from middleware.lookup import clean
+from middleware.lookup import clean, markup
 from middleware.lookup.card import Card
 from middleware.lookup.clean import MAX_TEXT, clean_body, clean_card, clean_text
 from middleware.model.activity import Note
@@ -23,7 +26,7 @@ MARKDOWN = ["![", "[", "]", "(", ")", "a", " ", "\n", "\\", "`", "*", "_", "<", 
 HTML = ["<b>", "</b>", "<p>", "<i>", "<a href=x>", "<a b='", '"', ">", "<!--", "<ul><li>", "<td>", "<", "&#1", " ", "x"]
 PHONE = ["1", "0", "+46", " ", "x", "ext", "#", "(", ")", "/", "\n", "ankn", ".", ";ext=", "-"]
 LITTLE = 0.03  # seconds of work that are too few to compare
-MOST = 24  # times the work for eight times the text; work that grows with the square takes sixty-four
+MOST = 16  # times the work for eight times the text; work that grows with the square takes sixty-four
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,28 @@ def test_no_body_stops_the_process(text: str, is_markdown: bool) -> None:
         if not _grows(text, is_markdown):
             return
     pytest.fail("eight times the text is far more than eight times the work")
+
+
+PATTERNS = {
+    name: pattern
+    for module in (clean, markup)
+    for name, pattern in vars(module).items()
+    if isinstance(pattern, re.Pattern)
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_no_pattern_reads_again_what_it_read(name: str) -> None:
+    """A pattern's work grows with the text's length, whatever is repeated in it."""
+    search = PATTERNS[name].findall
+    for piece in {*MARKDOWN, *HTML, "\n ", "![]("}:
+        text = piece * (16_000 // len(piece))
+        for _ in range(2):
+            whole = _timed(partial(search, text))
+            if whole < LITTLE or whole < MOST * _timed(partial(search, text[: len(text) // 8])):
+                break
+        else:
+            pytest.fail(f"{piece!r} is read again and again")
 
 
 @settings(max_examples=25, deadline=None)
@@ -145,6 +170,10 @@ def _grows(text: str, is_markdown: bool) -> bool:
 
 
 def _work(text: str, is_markdown: bool) -> float:
+    return _timed(lambda: clean_body(text, is_markdown=is_markdown))
+
+
+def _timed(work: Callable[[], object]) -> float:
     begin = thread_time()
-    clean_body(text, is_markdown=is_markdown)
+    work()
     return thread_time() - begin
