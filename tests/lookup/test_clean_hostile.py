@@ -93,6 +93,13 @@ def test_repeated_html_is_read_in_time(pieces: list[str]) -> None:
     _check_repeated("".join(pieces), "<p>", "x", is_markdown=False)
 
 
+@pytest.mark.parametrize(("brackets", "is_markdown"), [(100, True), (4_900, False)])
+def test_markdown_full_of_brackets_is_text(brackets: int, is_markdown: bool) -> None:
+    """What the renderer takes long to read is not given to it."""
+    text = "![" * brackets + "\n\n[a]: https://a.se"
+    assert clean_body(text, is_markdown=True) == (text, is_markdown)
+
+
 @pytest.mark.parametrize(
     "tag", ["b", "i", "div", "p", "blockquote", "ul><li", "ol><li", "table><tr><td", "a href=x", "h1"]
 )
