@@ -14,10 +14,11 @@ from functools import cache
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import structlog
 from markdown_it import MarkdownIt
-from markdownify import markdownify
 
 from middleware.lookup.card import Card
+from middleware.lookup.markup import strip_tags, to_markdown
 from middleware.model.activity import Activity
 from middleware.model.contact import Contact, ContactNumber, Email, Field, Link
 
@@ -25,14 +26,18 @@ MAX_TEXT = 10_000  # characters of a body; more cannot be read while a phone rin
 MAX_URL = 2_000  # characters
 MAX_LINE = 500  # characters of any other text
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_HTML = re.compile(r"</?(?:p|br|div|span|ul|ol|li|b|strong|i|em|u|a|table|tr|td|h[1-6]|img|blockquote)\b[^<>]*>", re.I)
-_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)|!\[([^\]]*)\]\[[^\]]*\]")
+# anybody may write these texts: no pattern may read a character more than a few times, or one text stops the process
+_HTML = re.compile(r"</?(?:p|br|div|span|ul|ol|li|b|strong|i|em|u|a|table|tr|td|h[1-6]|img|blockquote)\b[^<>]*+>", re.I)
+_IMAGE = re.compile(r"!\[([^\[\]]*+)\](?:\((?:[^()]|\([^()]*+\))*+\)|\[[^\[\]]*+\])")
 _SAFE_SCHEMES = ("http://", "https://", "mailto:", "tel:")
-_UNSAFE_LINK = re.compile(
-    r"(?:\]\(\s*<?|^\s*\[[^\]]+\]:\s*<?)(?!https?://|mailto:|tel:)|<(?!https?://|mailto:|tel:)[a-z][a-z0-9+.-]+:",
-    re.I | re.M,
-)
+_SAFE = r"(?:https?://|mailto:|tel:)"
+_PLAIN_LINK = re.compile(rf"(?<!!)\[[^\[\]<>\\]*+\]\({_SAFE}[^\s()<>\\]*+\)|<{_SAFE}[^\s<>\\]*+>", re.I)
+_MAYBE_LINK = re.compile(r"\]\(|\]:|<[a-z]", re.I)  # without one of these there is no link in markdown
+_UNSAFE_LINK = re.compile(rf"\](?:\(|:)\s*+<?+(?!{_SAFE})|<(?!{_SAFE})[a-z][a-z0-9+.-]++:", re.I)
+_MOST_BRACKETS = 200  # that markdown-it looks at, in time that grows with their square; with more it is shown as text
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
+
+log = structlog.get_logger("m8crm.lookup")
 
 Record = Contact | ContactNumber | Email | Field | Link | Activity
 RecordT = TypeVar("RecordT", bound=Record)
@@ -62,13 +67,24 @@ def clean_activity(activity: Activity) -> Activity:
 
 
 def clean_body(text: str, *, is_markdown: bool) -> tuple[str, bool]:
-    """Return the text of a body and whether it is markdown; HTML becomes markdown."""
+    """Return the text of a body and whether it is markdown; HTML becomes markdown.
+
+    A body is never worth a contact: one that cannot be read is shown as text without tags.
+    """
     text = clean_text(text[: 2 * MAX_TEXT], MAX_TEXT)
+    try:
+        return _read_body(text, is_markdown)
+    except Exception as error:
+        log.warning("body_shown_without_markup", error=type(error).__name__)
+        return strip_tags(text), False
+
+
+def _read_body(text: str, is_markdown: bool) -> tuple[str, bool]:
     if not is_markdown and _HTML.search(text):
-        text, is_markdown = markdownify(text, strip=["img", "script", "style"]).strip(), True
+        text, is_markdown = clean_text(to_markdown(text), MAX_TEXT), True
     if not is_markdown:
         return text, False
-    text = _IMAGE.sub(lambda match: match[1] or match[2] or "", text)
+    text = _IMAGE.sub(lambda match: match[1], text)
     return text, _has_only_safe_links(text)
 
 
@@ -118,6 +134,11 @@ def _fallback_name(contact: Contact) -> str:
 
 
 def _has_only_safe_links(text: str) -> bool:
+    rest = _PLAIN_LINK.sub(" ", text)
+    if not _MAYBE_LINK.search(rest):
+        return True
+    if rest.count("[") > _MOST_BRACKETS:
+        return False
     for token in _MARKDOWN.parse(text):
         for child in token.children or ():
             if child.type == "image":
