@@ -90,4 +90,5 @@ def test_work_grows_no_faster_than_the_head(name: str) -> None:
         read_framing(head)
         return time.thread_time() - began
 
-    assert work(4 * size) < 8 * work(size) + 0.01
+    # with the square it is sixteen times; whatever else runs may disturb some
+    assert any(work(4 * size) < 10 * work(size) + 0.02 for _ in range(5))
