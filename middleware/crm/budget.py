@@ -24,6 +24,7 @@ from typing import Protocol, TypeVar
 Now = Callable[[], float]  # seconds since 1970: what processes and machines agree upon, unlike a monotonic clock
 
 LONGEST_PAUSE = 3600.0  # a moment in the file that lies further away was written before the clock jumped
+LOOK_EVERY = 0.1  # seconds between looks for a pause that another process has begun
 PATIENCE = 50  # tries to lock the file, a millisecond apart: a frozen process must not freeze the others
 _TEXT = re.compile(r"(\d{1,7})\s*/\s*(\d{1,5}(?:\.\d{1,3})?)?\s*(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -92,6 +93,7 @@ class Ledger:
         self._now = now
         self._memory = io.BytesIO()
         self._lock = Lock()
+        self._looked_at, self._until = -math.inf, -math.inf  # what is known of the pause, and since when
 
     def take(self, budget: Budget, lane: Lane, *, is_granted: bool = False) -> float:
         """Take one request: 0, or the seconds until there is one; one that ``is_granted`` is only noted."""
@@ -120,10 +122,17 @@ class Ledger:
             _write_head(file, now, until, *_read_head(file)[2:])
 
         self._locked(pause)
+        self._looked_at = -math.inf
 
     def paused(self) -> float:
         """Return the seconds that are left of the pause."""
-        left = self._left(self._memory)
+        now = self._now()
+        if not 0 <= now - self._looked_at < LOOK_EVERY:
+            self._looked_at, self._until = now, now + self._read_pause()
+        return max(0.0, self._until - now)
+
+    def _read_pause(self) -> float:
+        left = self._left(io.BytesIO(self._memory.getvalue()))  # a copy: another thread may be writing
         if self._path is not None:
             with suppress(OSError), io.FileIO(self._path) as file:  # there is none before the first pause or request
                 return max(left, self._left(file))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from threading import Lock
 
 from cachetools import TLRUCache
@@ -20,7 +20,7 @@ _OVERHEAD = 500  # bytes that an entry costs beside its answer, roughly
 Key = tuple[str, ...]  # tenant id and revision come first
 
 
-class Age(Enum):
+class Age(StrEnum):
     """What a kept answer is good for (the words of RFC 5861)."""
 
     FRESH = "fresh"  # answered

@@ -113,7 +113,7 @@ class Inquiry:
             while (founds := self._decided(window)) is None and not self._is_over and not deadline.is_over:
                 self._changed.wait(deadline.remaining if window.is_over else min(window.remaining, deadline.remaining))
         if self._older and not self.finished.done():
-            trace.cache = Age.REVALIDATE.value
+            trace.cache = Age.REVALIDATE
             return self._older
         founds = self._partial() if founds is None else founds
         trace.left_out += self._left_out(founds)

@@ -24,8 +24,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from middleware.crm.threads import DaemonPool
-from middleware.generations import Generations
-from middleware.lookup.cache import MAX_BYTES, Age, AnswerCache, Kept, kept
+from middleware.generations import Generation, Generations
+from middleware.lookup.cache import MAX_BYTES, Age, AnswerCache, Kept, Key, kept
 from middleware.lookup.card import Hit, Miss, Result, TimedOut
 from middleware.lookup.inquiry import Inquiry, Question
 from middleware.lookup.search import HARD_DEADLINE, Dump, OwnCalls, Search, Tools, failure
@@ -83,7 +83,7 @@ class LookupService:
 
     def _answer(self, question: Question, deadline: Deadline, trace: Trace) -> Result:
         known = self._cache.get(question.key, question.generation)
-        trace.cache = known[1].value if known else "miss"
+        trace.cache = known[1] if known else "miss"
         if known and known[1] is Age.FRESH:
             return known[0]
         if deadline.is_over:  # the caller has hung up while the request waited
@@ -100,14 +100,16 @@ class LookupService:
 
     def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | None:
         """Return the answer that needs neither a CRM nor any waiting, the same that :meth:`lookup` gives."""
+        number = query_number(tenant, query)
+        if number is not None:  # a fresh answer says that the number is one to ask for
+            key, generation = self._place(tenant, number, query.numeric_id)
+            known = self._cache.get(key, generation)
+            if known and known[1] is Age.FRESH:
+                trace.cache = known[1]
+                self._keep_trace(trace, tenant.id, str(number), known[0])
+                return known[0]
         question = self._question(tenant, query)
-        if isinstance(question, Miss):
-            return self._ended(tenant, query, trace, question)
-        known = self._cache.get(question.key, question.generation)
-        if known is None or known[1] is not Age.FRESH:
-            return None
-        trace.cache = known[1].value
-        return self._ended(tenant, query, trace, known[0])
+        return self._ended(tenant, query, trace, question) if isinstance(question, Miss) else None
 
     def change(self, tenant_id: str, number: str) -> None:
         """Have the CRM asked for the number again, everywhere; what is known is kept for the case that it fails."""
@@ -132,15 +134,20 @@ class LookupService:
         sources = [s for s in tenant.sources if Search.is_askable(s, number, query.numeric_id)]
         if not sources:
             return Miss(reason=_why_not_asked(tenant, number))
-        text = str(number)
+        key, generation = self._place(tenant, number, query.numeric_id)
         return Question(
             tenant=tenant,
             number=number,
             numeric_id=query.numeric_id,
             sources=sources,
-            key=(tenant.id, tenant.revision, text, query.numeric_id or ""),
-            generation=self._generations.current(tenant.id, text),
+            key=key,
+            generation=generation,
         )
+
+    def _place(self, tenant: Tenant, number: PhoneNumber, numeric_id: str | None) -> tuple[Key, Generation]:
+        """Return under which key an answer is kept, and where the number's counters stand."""
+        text = str(number)
+        return (tenant.id, tenant.revision, text, numeric_id or ""), self._generations.current(tenant.id, text)
 
     def _inquiry(self, question: Question, trace: Trace) -> Inquiry:
         """Return the inquiry that is on its way, or begin one."""
@@ -206,7 +213,7 @@ class LookupService:
         known = self._cache.get(question.key, generation)
         if known is None or not isinstance(known[0], Hit):
             return None
-        trace.cache = Age.STALE.value
+        trace.cache = Age.STALE
         return replace(known[0], is_stale=True)
 
 

@@ -80,7 +80,7 @@ class TraceLog:
 
     def add(self, trace: Trace, customer: str, number: str, result: Result) -> None:
         """Keep the trace of a lookup that has just ended; costs the caller a microsecond."""
-        if len(self._waiting) >= MAX_HITS and trace.cache == Age.FRESH.value:
+        if len(self._waiting) >= MAX_HITS and trace.cache == Age.FRESH:
             return
         self._waiting.append((self._now(), trace, trace.took, customer, number, result))
         if self._thread is None:  # started late: threads do not survive a fork

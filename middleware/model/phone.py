@@ -55,7 +55,6 @@ class PhoneNumber:
     raw: str
     kind: NumberKind
     e164: str | None = None
-    national: str = ""
 
     @property
     def is_diallable(self) -> bool:
@@ -66,6 +65,11 @@ class PhoneNumber:
     def opaque_id(self) -> str | None:
         """The id or address that stands in place of a number, if it is one."""
         return self.raw if self.kind is NumberKind.OPAQUE else None
+
+    @property
+    def national(self) -> str:
+        """The number as it is written in its own country."""
+        return _national(self.e164) if self.e164 else ""
 
     @property
     def international(self) -> str:
@@ -124,8 +128,12 @@ def _parse(text: str, region: str) -> PhoneNumber:
         raw=text,
         kind=NumberKind.DIALLABLE,
         e164=phonenumbers.format_number(parsed, PhoneNumberFormat.E164),
-        national=phonenumbers.format_number(parsed, PhoneNumberFormat.NATIONAL),
     )
+
+
+@lru_cache(maxsize=4_096)
+def _national(e164: str) -> str:
+    return phonenumbers.format_number(phonenumbers.parse(e164), PhoneNumberFormat.NATIONAL)
 
 
 def _unparsed_kind(text: str) -> NumberKind:

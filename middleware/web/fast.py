@@ -107,7 +107,8 @@ class FastPath:
         except Exception as error:  # as the application has it
             log.error("broken", error=type(error).__name__, place=place_of(error), request_id=trace.id)
             result = None
-        return self._answer(asked, result, server, _now)
+        # a failure has its line, however many there are
+        return self._answer(asked, result, server, self._lines.offer if isinstance(result, Hit | Miss) else _now)
 
     def _answer(self, asked: Asked, result: Result | None, server: str, write: Callable[..., None]) -> bytes:
         answer = lookup_answer(result, asked.tenant) if result else problem_answer(500, BROKEN)

@@ -21,13 +21,14 @@ Line = tuple[Callable[..., None], tuple[object, ...]]
 
 
 class Lines:
-    """Takes facts from one thread without ever waiting, and writes them from another."""
+    """Takes facts without ever waiting for a reader, and writes them from a thread of its own."""
 
     def __init__(self, *, a_second: int = A_SECOND) -> None:
         self._a_second = a_second
         self._waiting: deque[Line] = deque()
-        self._offered = 0  # counted by the one thread, ...
-        self._told = 0  # ... and by the other: the difference is what was left out
+        self._offered = 0  # counted by those who offer, ...
+        self._told = 0  # ... and by the one thread: the difference is what was left out
+        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -35,13 +36,14 @@ class Lines:
 
     def offer(self, write: Callable[..., None], *facts: object) -> None:
         """Leave a line to be written by ``write(*facts)``; what is too much is only counted."""
-        self._offered += 1
-        if len(self._waiting) < MAX_WAITING:
-            self._waiting.append((write, facts))
-        if not self._wake.is_set():
-            self._wake.set()
-            if self._thread is None:  # not before: a thread does not survive a fork
-                self._start()
+        with self._lock:
+            self._offered += 1
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting.append((write, facts))
+            if not self._wake.is_set():
+                self._wake.set()
+                if self._thread is None:  # not before: a thread does not survive a fork
+                    self._start()
 
     def close(self) -> None:
         """Write what is left."""
