@@ -5,7 +5,6 @@
     M8CRMError
     ├── ConfigError              a person must mend a file or a variable; the last good version stays in use
     ├── StorageError             the inbox cannot keep an event: 503, the sender tries again
-    ├── BusyError                all slots of a source are taken: 503 at once, nobody else waits
     └── CRMError                 what an adapter may raise; the session raises nearly all of them
         ├── TransientError           try again later
         │   ├── CRMTimeoutError          no answer before the deadline: the outcome of a write is unknown
@@ -54,10 +53,6 @@ class ConfigError(M8CRMError):
 
 class StorageError(M8CRMError):
     """The inbox could not store or read; nothing was acknowledged."""
-
-
-class BusyError(M8CRMError):
-    """Every slot of a source is taken by calls that have not returned."""
 
 
 class CRMError(M8CRMError):
