@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from middleware.tenants.tenant import Tenant
 
 EXIT = {"hit": 0, "miss": 1}  # anything else is 2
-BAR = 24  # characters that stand for the whole time
+CACHE_WORDS = {
+    "none": "not asked",
+    "miss": "nothing there, the CRM was asked",
+    "fresh": "answered from it",
+    "revalidate": "answered from it, and the CRM was asked again",
+    "stale": "answered from it, since the CRM gave no answer",
+    "shared": "answered from Redis",
+}
+BAR = 16  # characters that stand for the whole time
 
 
 @click.command()
@@ -74,34 +82,35 @@ def lookup(
 @click.argument("trace_id", metavar="[ID]", required=False)
 @click.option("--customer", help="Of one customer.")
 @click.option("--number", help="Of one number.")
-@click.option("--limit", default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
 @json_option
 @click.pass_context
 def trace(
     ctx: click.Context, trace_id: str | None, customer: str | None, number: str | None, limit: int, as_json: bool
 ) -> None:
     """Show how a lookup went, by the X-Request-Id of its answer; without an ID, list the latest."""
-    from middleware.model.phone import parse_number
-
     parts = parts_of(ctx)
-    wanted = None
-    if number:
-        if not customer and not number.startswith("+"):
-            raise click.UsageError("Write the number with + and its country, or name the --customer.")
-        wanted = str(parse_number(number, _tenant(parts, customer).region if customer else "ZZ"))
+    region = _tenant(parts, customer).region if customer else "ZZ"
+    if number and not customer and not number.startswith("+"):
+        raise click.UsageError("Write the number with + and its country, or name the --customer.")
+    wanted = _number(number, region) if number else None
     found = parts.traces.list(trace_id=trace_id, customer=customer, number=wanted, limit=limit)
     if trace_id and not found:
-        raise ConfigError(trace_id, ["has left no trace here; m8crm trace lists the latest lookups of this machine"])
+        why = "has left no such trace here; m8crm trace lists the latest (what was refused is only in the log)"
+        raise ConfigError(trace_id, [why])
     documents = [kept.document() for kept in found]
     if as_json:
         print_json(documents)
     elif trace_id:
         for told in documents:
-            click.echo(f"{told['at']:%Y-%m-%d %H:%M:%S}  {told['customer']}  {told['number']}")
+            at = f"{told['at'].astimezone():%Y-%m-%d %H:%M:%S %Z}"
+            click.echo(f"{told['id']}  {at}  {told['customer']}  {told['number']}")
             _print_end(told)
             _print_steps(told)
-    else:
+    elif documents:
         _print_list(documents)
+    else:
+        click.echo(f"No traces in {parts.settings.data}; m8crm --data DIR looks elsewhere.")
 
 
 @click.group()
@@ -119,22 +128,26 @@ def cache_forget(ctx: click.Context, customer: str, number: str | None, as_json:
 
     The customer's file may be gone or broken; his numbers are then written with + and their country.
     """
-    from middleware.model.phone import parse_number
-
     parts = parts_of(ctx)
     tenant = parts.tenants.get(customer)
     if tenant is None:
         _assert_forgettable(customer, number)
-    wanted = str(parse_number(number, tenant.region if tenant else "ZZ")) if number else None
+    wanted = _number(number, tenant.region if tenant else "ZZ") if number else None
     is_done = parts.lookups.forget(customer, wanted)
     if as_json:
-        print_json({"customer": customer, "number": wanted, "this_machine": True, "redis": is_done})
+        in_redis = is_done if parts.shared else None
+        known = tenant is not None
+        print_json({"customer": customer, "known": known, "number": wanted, "this_machine": True, "redis": in_redis})
     else:
-        click.echo("Forgotten: the next lookup asks the CRM.")
+        if is_done:
+            click.echo("Forgotten: the next lookup asks the CRM.")
+        if parts.shared is None:
+            click.echo("(On this machine. Where the server has M8CRM_REDIS_URL, set it here, too.)")
         if tenant is None:
             click.secho(f"{customer} has no valid file now; m8crm tenant list shows who has.", fg="yellow", err=True)
         if not is_done:
-            click.secho("Redis could not be reached: other machines may still know it. Try again.", fg="red", err=True)
+            words = "Forgotten here only: Redis could not be reached, other machines may still know it. Try again."
+            click.secho(words, fg="red", err=True)
     sys.exit(0 if is_done else 2)
 
 
@@ -147,6 +160,15 @@ def _assert_forgettable(customer: str, number: str | None) -> None:
         raise ConfigError(customer, ["is no customer; m8crm tenant list shows them"])
     if number and not parse_number(number, "ZZ").e164:
         raise click.UsageError("The customer has no valid file: write the number with + and its country.")
+
+
+def _number(text: str, region: str) -> str:
+    from middleware.model.phone import parse_number
+
+    number = parse_number(text, region)
+    if not (number.e164 or number.opaque_id):
+        raise click.UsageError(f"This is no number to look for: it is {number.kind.value}.")
+    return str(number)
 
 
 def _tenant(parts: Parts, customer: str) -> Tenant:
@@ -199,11 +221,12 @@ def _print_steps(told: dict[str, Any]) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    click.echo(f"cache: {told['cache']}")
+    click.echo(f"cache: {CACHE_WORDS.get(told['cache'], told['cache'])}")
     if told["joined"]:
         click.echo(f"The CRM was asked once for several callers: m8crm trace {told['joined']}")
     numbers = [Column(title, justify="right") for title in ("at ms", "took", "waited")]
-    table = Table(*numbers, "", "CRM", "step", "result", box=None)
+    bars = Column("when", no_wrap=True, min_width=BAR)
+    table = Table(*numbers, bars, "CRM", "step", "result", box=None)
     for step in told["steps"]:
         begin, waited = step["begin"], step["queued"]
         took = max(told["ms"] - begin, 0.0) if step["took"] is None else step["took"]
@@ -226,8 +249,6 @@ def _print_steps(told: dict[str, Any]) -> None:
 
 
 def _print_list(documents: list[dict[str, Any]]) -> None:
-    if not documents:
-        click.echo("No traces.")
     for told in documents:
         who = (
             f"{told['id']:<16}  {told['at'].astimezone():%m-%d %H:%M:%S}  {told['customer']:<12}  {told['number']:<13}"

@@ -137,7 +137,7 @@ class Search:
         for form in written_forms(adapter, self.number):
             with self.trace.span("contact", self.source.name, queued) as span:
                 contacts, count = find_verified(adapter, self.number, form, ctx)
-                span.note = f"{form}: {len(contacts)} of {count} found have the number"
+                span.note = f"{form}: {len(contacts)} of {count} have the number"
             if contacts:
                 return choose(contacts, self.tenant.lookup.several)
         return None

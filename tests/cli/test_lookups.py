@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,8 +99,8 @@ def test_an_unknown_trace_is_named(run: Run, demo_folder: Path) -> None:
     """An id that left no trace, and a number that could be anywhere, are told what to do."""
     result = run("trace", "no-such-id")
     assert result.exit_code == 2, demo_folder
-    assert "has left no trace here" in result.stderr
-    assert "No traces." in run("trace").output
+    assert "has left no such trace here" in result.stderr
+    assert "No traces in" in run("trace").output
     assert "name the --customer" in run("trace", "--number", "070-174 06 05").stderr
 
 
@@ -115,7 +117,7 @@ def test_what_is_forgotten_is_asked_again(run: Run, demo_folder: Path) -> None:
         return trace.cache
 
     assert [cache(), cache()] == ["miss", "fresh"]
-    assert told(run("cache", "forget", "nordlys", UNKNOWN, "--json"))["redis"] is True
+    assert told(run("cache", "forget", "nordlys", UNKNOWN, "--json"))["redis"] is None
     assert cache() == "fresh"
     assert "Forgotten" in run("cache", "forget", "nordlys", "070-174 06 05").output
     assert [cache(), cache()] == ["miss", "fresh"]
@@ -167,3 +169,28 @@ def test_lookup_asks_the_crm_whatever_redis_has(
     assert told_of["cache"] == "miss"
     assert {step["name"] for step in told_of["steps"]} >= {"contact", "notes"}
     parts.close()
+
+
+def test_what_cannot_be_meant_is_refused(run: Run, demo_folder: Path) -> None:
+    """A slip of the keyboard is told, and not taken for "there is nothing"."""
+    assert run("trace", "--customer", "nobody").exit_code == 2, demo_folder
+    assert run("trace", "--limit", "0").exit_code == 2
+    for command in (["trace", "--customer", "nordlys", "--number", "12"], ["cache", "forget", "nordlys", "12"]):
+        result = run(*command)
+        assert result.exit_code == 2
+        assert "is no number" in result.stderr
+    assert str(demo_folder) in run("trace").output
+
+
+def test_times_are_the_readers(run: Run, demo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """List and page show a lookup's moment alike, in the zone of who reads."""
+    trace_id = told(run("lookup", "nordlys", KNOWN, "--json"))["trace"]["id"]
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    page, listed = run("trace", trace_id).output, run("trace").output
+    monkeypatch.undo()
+    time.tzset()
+    assert "JST" in page, demo_folder
+    moment = re.search(r"(\d\d-\d\d \d\d:\d\d:\d\d)", listed)
+    assert moment
+    assert moment[1] in page
