@@ -16,7 +16,7 @@ from middleware.crm.account import Accounts
 from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.history import logged_calls
 from middleware.delivery.worker import Worker
-from middleware.errors import ConfigError, place_of
+from middleware.errors import ConfigError
 from middleware.generations import Generations
 from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
@@ -28,9 +28,9 @@ from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
 from middleware.web import docs, events, health, lookup
-from middleware.web.answers import BROKEN
+from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
-from middleware.web.problems import ProblemApi, problem
+from middleware.web.problems import ProblemApi, respond
 from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
 
@@ -147,5 +147,4 @@ def assert_own_packages() -> None:
 
 
 def _broken(error: Exception) -> Response:
-    log.error("broken", error=type(error).__name__, place=place_of(error), request_id=g.get("request_id"))
-    return problem(500, BROKEN)
+    return respond(broken_answer(error, g.get("request_id")))

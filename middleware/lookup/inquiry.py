@@ -62,7 +62,7 @@ class Inquiry:
     tools: Tools
     finished: Future[Result] = field(default_factory=Future)
     elsewhere: Hit | None = None  # what another process, which is waited for, would answer at a deadline
-    _overdue: Deadline = field(init=False)
+    overdue: Deadline = field(init=False)  # by then every adapter should have come back
     _searches: list[tuple[Search, Slot] | None] = field(default_factory=list)  # None is busy
     _results: dict[int, Found | Result] = field(default_factory=dict)
     _own_calls: Future[Sequence[Call]] | None = None
@@ -74,7 +74,7 @@ class Inquiry:
     _making: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
-        self._overdue = Deadline.after(HARD_DEADLINE + timedelta(seconds=1), self.tools.clock)
+        self.overdue = Deadline.after(HARD_DEADLINE + timedelta(seconds=1), self.tools.clock)
 
     def start(self, bulkheads: Bulkheads) -> None:
         """Ask every source that has a slot left."""
@@ -149,11 +149,6 @@ class Inquiry:
     def has_begun(self) -> bool:
         """Whether a source was asked here, and not elsewhere."""
         return bool(self._searches)
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether an adapter has not come back although its time is long over."""
-        return self._overdue.is_over
 
     def give_up(self) -> None:
         """Go on without the adapters that have not come back; their threads are lost until they do."""

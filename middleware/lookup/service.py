@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import timedelta
 from itertools import takewhile
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
@@ -28,7 +27,7 @@ from middleware.generations import Generation, Generations
 from middleware.lookup.cache import MAX_BYTES, Age, AnswerCache, Kept, Key, kept
 from middleware.lookup.card import Hit, Miss, Result, TimedOut
 from middleware.lookup.inquiry import Inquiry, Question
-from middleware.lookup.search import HARD_DEADLINE, Dump, OwnCalls, Search, Tools, failure
+from middleware.lookup.search import Dump, OwnCalls, Search, Tools, failure
 from middleware.lookup.slots import Bulkheads
 from middleware.lookup.trace import Trace
 from middleware.model.call import LookupQuery
@@ -179,7 +178,7 @@ class LookupService:
     def _give_up_overdue(self) -> None:
         """Free what adapters hold that do not come back; the oldest come first, so this looks at one inquiry more."""
         with self._lock:
-            overdue = list(takewhile(lambda inquiry: inquiry.is_overdue, self._inquiries.values()))
+            overdue = list(takewhile(lambda inquiry: inquiry.overdue.is_over, self._inquiries.values()))
         for inquiry in overdue:
             inquiry.give_up()
 
@@ -197,11 +196,11 @@ class LookupService:
             elif known.revalidate > 0:
                 inquiry.offer(known.result)
 
-        deadline = Deadline.after(HARD_DEADLINE + timedelta(seconds=1), self._tools.clock)
+        def keep(found: Result) -> Kept | None:
+            return kept(found, question.tenant.lookup)
+
         try:
-            result = shared.ask(
-                inquiry, begin, lambda found: kept(found, question.tenant.lookup), deadline, arrived=arrived
-            )
+            result = shared.ask(inquiry, begin, keep, inquiry.overdue, arrived=arrived)
         except Exception as error:
             result = failure(error, question.tenant, "redis", "ask")
         if not inquiry.finished.done():

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from middleware.model.deadline import Clock
+from middleware.model.deadline import Clock, Deadline
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +62,10 @@ class Trace:
             raise
         finally:
             span.took = self.clock() - begin
+
+    def deadline(self, budget: timedelta) -> Deadline:
+        """Return the end of ``budget``, counted from the trace's beginning: what the request has waited counts."""
+        return Deadline(self.began + budget.total_seconds(), self.clock)
 
     @property
     def took(self) -> float:

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import structlog
+
+from middleware.errors import place_of
 from middleware.lookup.card import Busy, Failed, Hit, Miss, Result, TimedOut
 from middleware.tenants.tenant import Tenant
 
+log = structlog.get_logger("m8crm")
 BROKEN = "Something is broken here. The log has more, by the X-Request-Id of this answer."
 RETRY_AFTER = timedelta(seconds=2)
 NO_STORE = ("Cache-Control", "no-store")  # unless a view says otherwise
@@ -34,6 +38,12 @@ def problem_answer(status: int, message: str, *, retry_after: timedelta | None =
     """Return the error answer; ``more`` are further keys beside ``message``."""
     body = json.dumps({"message": message, **more}, sort_keys=True).encode()
     return Answer(status=status, body=body, retry_after=retry_after)
+
+
+def broken_answer(error: Exception, request_id: str | None) -> Answer:
+    """Log a fault of ours, by its class and place, and return how the sender is told."""
+    log.error("broken", error=type(error).__name__, place=place_of(error), request_id=request_id)
+    return problem_answer(500, BROKEN)
 
 
 def lookup_answer(result: Result, tenant: Tenant) -> Answer:

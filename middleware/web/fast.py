@@ -11,11 +11,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
-import structlog
 from marshmallow import ValidationError
 from werkzeug.http import HTTP_STATUS_CODES
 
-from middleware.errors import place_of
 from middleware.logs import masked
 from middleware.lookup.card import Hit, Miss, Result
 from middleware.lookup.trace import Trace
@@ -24,12 +22,12 @@ from middleware.model.deadline import Deadline
 from middleware.tenants.secrets import verify
 from middleware.tenants.tenant import Tenant
 from middleware.web.answers import (
-    BROKEN,
     NO_STORE,
+    Answer,
+    broken_answer,
     common_headers,
     lookup_answer,
     presented_secret,
-    problem_answer,
     request_id,
     seconds_of,
 )
@@ -38,7 +36,6 @@ from middleware.web.lines import Lines
 from middleware.web.requests import write_line
 from middleware.web.schemas.query import read_query
 
-log = structlog.get_logger("m8crm")
 ROUTE = "/<tenant_id:customer>/lookup"
 _TARGET = re.compile(r"/([a-z0-9][a-z0-9-]{0,62})/lookup\?(.*)")
 _STATUS = {int(status): f"{status} {HTTP_STATUS_CODES[status].upper()}" for status in HTTPStatus}
@@ -96,22 +93,24 @@ class FastPath:
     def ready(self, asked: Asked, server: str) -> bytes | None:
         """Return a fresh answer with the ``server``'s own headers."""
         result = self._lookups.ready(asked.tenant, asked.query, asked.trace)
-        return self._answer(asked, result, server, self._lines.offer) if result else None
+        if result is None:
+            return None
+        return self._bytes(asked, result, lookup_answer(result, asked.tenant), server, self._lines.offer)
 
     def find(self, asked: Asked, server: str) -> bytes:
         """Return the answer that may need the CRM."""
-        trace = asked.trace
-        deadline = Deadline(trace.began + asked.tenant.lookup.budget.total_seconds(), trace.clock)
+        tenant, query, trace = asked
         try:
-            result = self._lookups.lookup(asked.tenant, asked.query, deadline, trace)
+            result: Result | None = self._lookups.lookup(tenant, query, trace.deadline(tenant.lookup.budget), trace)
         except Exception as error:  # as the application has it
-            log.error("broken", error=type(error).__name__, place=place_of(error), request_id=trace.id)
-            result = None
+            result, broken = None, broken_answer(error, trace.id)
+        answer = lookup_answer(result, tenant) if result else broken
         # a failure has its line, however many there are
-        return self._answer(asked, result, server, self._lines.offer if isinstance(result, Hit | Miss) else _now)
+        return self._bytes(asked, result, answer, server, self._lines.offer if isinstance(result, Hit | Miss) else _now)
 
-    def _answer(self, asked: Asked, result: Result | None, server: str, write: Callable[..., None]) -> bytes:
-        answer = lookup_answer(result, asked.tenant) if result else problem_answer(500, BROKEN)
+    def _bytes(
+        self, asked: Asked, result: Result | None, answer: Answer, server: str, write: Callable[..., None]
+    ) -> bytes:
         trace = asked.trace
         write(self._log, asked, result, answer.status, trace.took)
         kind, wait = answer.content_type, answer.retry_after

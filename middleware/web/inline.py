@@ -1,9 +1,10 @@
 """gunicorn's worker for lookups: one thread reads every connection and gives the answers that are ready at once.
 
 A ``gthread`` worker whose poller reads requests itself.  A plain lookup with a fresh answer costs no other thread,
-no Flask and no environ; everything else goes to the pool as soon as it is there as a whole, and there to gunicorn's
-own parser and code.  So a sender who drips bytes, or takes his answer slowly, occupies no thread.  Hand-written:
-no server of Python's answers some requests without a thread and the others with one (docs/adr/0003).
+no Flask and no environ; one that must wait for a CRM does so on a thread of the pool.  Everything else goes to the pool
+as soon as it is there as a whole, and there to gunicorn's own parser and code.  So a sender who drips bytes, or takes
+his answer slowly, occupies no thread.  Hand-written: no server of Python's answers some requests without a thread and
+the others with one (docs/adr/0003).
 """
 
 from __future__ import annotations

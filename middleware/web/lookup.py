@@ -6,7 +6,6 @@ from flask import Response, current_app, g, request
 from flask_smorest import Blueprint
 from marshmallow import ValidationError
 
-from middleware.model.deadline import Deadline
 from middleware.tenants.tenant import Tenant
 from middleware.web.answers import lookup_answer
 from middleware.web.auth import authenticated
@@ -35,7 +34,7 @@ def lookup(*, tenant: Tenant) -> Response:
     except ValidationError as error:
         return misunderstood(error.messages_dict)
     g.number = query.number
-    deadline = Deadline(g.trace.began + tenant.lookup.budget.total_seconds(), g.trace.clock)
+    deadline = g.trace.deadline(tenant.lookup.budget)
     result = current_app.extensions["m8crm"].lookups.lookup(tenant, query, deadline, g.trace)
     g.outcome = type(result).__name__.lower()
     g.cache = g.trace.cache

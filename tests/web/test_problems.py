@@ -25,7 +25,7 @@ SECURE = {
 def lines(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """Collect what is logged, as it is written."""
     written = io.StringIO()
-    for module in ("middleware.web.requests", "middleware.app"):
+    for module in ("middleware.web.requests", "middleware.web.answers"):
         logger = structlog.wrap_logger(structlog.PrintLogger(written), [structlog.processors.JSONRenderer()])
         monkeypatch.setattr(f"{module}.log", logger)
     return written
