@@ -42,7 +42,7 @@ def post_worker_init(worker):  # noqa: D103 - the name is gunicorn's
 
     start_delivery(worker.app.callable)
     # no lookup waits for the collector to look at all that was loaded, nor seven hundred objects further on
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     gc.collect()
     gc.freeze()
 

@@ -1,20 +1,22 @@
 """One question to all sources of a customer, shared by everybody who asks it meanwhile.
 
+Nobody waits on a thread: whoever brings something, a search or an alarm, answers those whose moment has come.
 Until 60 % of a caller's budget sources are taken in their order of priority, afterwards the best that is
 there.  At the deadline a contact is answered with the activities that have come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from threading import Condition, Lock
+from threading import Event, Lock
 
 from middleware.generations import Generation
+from middleware.lookup.alarms import Alarm
 from middleware.lookup.assemble import assemble
 from middleware.lookup.cache import Age, Key
 from middleware.lookup.card import Busy, Failed, Found, Hit, Miss, Result, TimedOut
@@ -41,6 +43,11 @@ class Question:
     key: Key
     generation: Generation
 
+    @property
+    def flight(self) -> tuple[Key, Generation]:
+        """What those share who ask the same."""
+        return self.key, self.generation
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoFar:
@@ -50,17 +57,29 @@ class SoFar:
     is_decided: bool
 
 
-@dataclass(slots=True, kw_only=True)
-class Inquiry:
-    """The searches that answer one question; ``finished`` brings the whole answer.
+@dataclass(slots=True, kw_only=True, eq=False)
+class Waiter:
+    """Somebody who has until ``deadline``; ``done`` is called with his answer, once, on whatever thread has it."""
 
-    A *place* is a source's in the order of priority.
+    deadline: Deadline
+    trace: Trace
+    done: Callable[[Result], None]
+    alarms: Sequence[Alarm]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Inquiry:
+    """The searches that answer one question; ``result`` is the whole answer, once it is ``finished``.
+
+    A *place* is a source's in the order of priority.  ``land`` is told of the end before anybody who waits.
     """
 
     question: Question
     trace: Trace
     tools: Tools
-    finished: Future[Result] = field(default_factory=Future)
+    land: Callable[[Inquiry, Result], None]
+    finished: Event = field(default_factory=Event)
+    result: Result = field(default_factory=TimedOut)
     elsewhere: Hit | None = None  # what another process, which is waited for, would answer at a deadline
     overdue: Deadline = field(init=False)  # by then every adapter should have come back
     _searches: list[tuple[Search, Slot] | None] = field(default_factory=list)  # None is busy
@@ -69,7 +88,9 @@ class Inquiry:
     _window: Deadline | None = None
     _older: Hit | Miss | None = None  # good enough to be answered at once
     _is_let_go: bool = False
-    _changed: Condition = field(default_factory=Condition)
+    _is_ending: bool = False
+    _waiters: list[Waiter] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)  # of all that changes above
     _made: tuple[object, Hit | Failed] | None = None  # the latest answer, and what it was made of
     _making: Lock = field(default_factory=Lock)
 
@@ -106,26 +127,50 @@ class Inquiry:
             with suppress(RuntimeError):
                 self._own_calls = self.tools.pool.submit(self.tools.own_calls, tenant, number)
 
-    def wait(self, deadline: Deadline, trace: Trace) -> Result:
-        """Return the answer that is right for a caller who has until ``deadline``."""
-        window = self._window_of(deadline)
-        with self._changed:
-            while (founds := self._decided(window)) is None and not self._is_over and not deadline.is_over:
-                self._changed.wait(deadline.remaining if window.is_over else min(window.remaining, deadline.remaining))
-        if self._older and not self.finished.done():
+    def answer(self, deadline: Deadline, trace: Trace, done: Callable[[Result], None]) -> None:
+        """Have ``done`` called with the answer that is right for a caller who has until ``deadline``.
+
+        Raises ``RuntimeError`` when the machine has no thread left for the alarms; ``done`` is not called then.
+        """
+        moments = [self._window_of(deadline), deadline] if len(self.question.sources) > 1 else [deadline]
+        alarms = [self.tools.alarms.set(moment, self.look) for moment in moments]
+        with self._lock:
+            self._waiters.append(Waiter(deadline=deadline, trace=trace, done=done, alarms=alarms))
+        self.look()
+
+    def look(self) -> None:
+        """Answer those who wait and whose moment has come."""
+        with self._lock:
+            if not self._waiters:
+                return
+            founds = self._decided(self._window)
+            is_everybodys = founds is not None or self._is_over
+            ready = [waiter for waiter in self._waiters if is_everybodys or waiter.deadline.is_over]
+            self._waiters = [waiter for waiter in self._waiters if waiter not in ready]
+        for waiter in ready:
+            for alarm in waiter.alarms:
+                alarm.ring = None
+            try:
+                result = self._answer_now(waiter.trace, founds)
+            except Exception as error:  # whoever waits must be told
+                result = failure(error, self.question.tenant, "all", "answer")
+            waiter.done(result)
+
+    def _answer_now(self, trace: Trace, founds: dict[int, Found] | None) -> Result:
+        if self._older and not self.finished.is_set():
             trace.cache = Age.REVALIDATE
             return self._older
         founds = self._partial() if founds is None else founds
         trace.left_out += self._left_out(founds)
-        if self.finished.done():
-            return self.finished.result()
+        if self.finished.is_set():
+            return self.result
         self.let_go()  # what is still missing is for the cache
         return self._finish(founds) if founds else self.elsewhere or TimedOut()
 
     def so_far(self) -> SoFar | None:
         """Return what those who wait in other processes may be given by now."""
         window = self._window or self._window_of(Deadline.after(self.question.tenant.lookup.budget, self.tools.clock))
-        with self._changed:
+        with self._lock:
             decided = self._decided(window)
         founds = self._partial() if decided is None else decided
         answer = self._finish(founds) if founds else None
@@ -141,9 +186,8 @@ class Inquiry:
     def offer(self, older: Hit | Miss) -> None:
         """Give everybody who waits an answer that is good enough while the searches, which begin now, bring another."""
         self.let_go()
-        with self._changed:
-            self._older = older
-            self._changed.notify_all()
+        self._older = older
+        self.look()
 
     @property
     def has_begun(self) -> bool:
@@ -159,25 +203,29 @@ class Inquiry:
 
     def end(self, result: Result) -> None:
         """Give everybody who waits the whole answer; what comes after the first one is too late."""
-        with self._changed:
-            if not self.finished.done():
-                self.finished.set_result(result)
-            self._changed.notify_all()
+        with self._lock:
+            if self._is_ending:
+                return
+            self._is_ending = True
+        self.land(self, result)
+        self.result = result
+        self.finished.set()
+        self.look()
 
     @property
     def _is_over(self) -> bool:
-        return self.finished.done() or self._older is not None
+        return self.finished.is_set() or self._older is not None
 
     def _report(self, place: int, result: Found | Result) -> None:
-        with self._changed:
+        with self._lock:
             if place in self._results:
                 return
             self._results[place] = result
             is_last = len(self._results) == len(self._searches)
-            if not is_last:
-                self._changed.notify_all()
         if is_last:
             self.end(self._conclusion())
+        else:
+            self.look()
 
     def _window_of(self, deadline: Deadline) -> Deadline:
         """Return when priority ends: those who join later do not begin to wait anew."""
@@ -187,9 +235,9 @@ class Inquiry:
             self._window = window
         return self._window
 
-    def _decided(self, window: Deadline) -> dict[int, Found] | None:
+    def _decided(self, window: Deadline | None) -> dict[int, Found] | None:
         """Return what is answered without waiting for the rest, or ``None`` while that cannot be told."""
-        if window.is_over:
+        if window and window.is_over:
             return self._founds() or None
         if self.question.tenant.lookup.merge:
             return None

@@ -20,6 +20,7 @@ from middleware.crm.base import ACTIVITY_METHODS, Context
 from middleware.crm.context import build_context
 from middleware.crm.threads import DaemonPool
 from middleware.errors import CRMError, RateLimitedError, place_of
+from middleware.lookup.alarms import Alarms
 from middleware.lookup.assemble import choose, newest
 from middleware.lookup.card import Card, Failed, Found, Miss, Result
 from middleware.lookup.clean import clean_activity
@@ -46,6 +47,7 @@ class Tools:
     dump: Dump
     own_calls: OwnCalls
     pool: DaemonPool
+    alarms: Alarms
     is_history_shared: bool = False  # whether calls are also logged by machines that we do not hear of
     clock: Clock = time.monotonic
 

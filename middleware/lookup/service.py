@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from itertools import takewhile
+from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from middleware.crm.threads import DaemonPool
 from middleware.generations import Generation, Generations
+from middleware.lookup.alarms import Alarms
 from middleware.lookup.cache import MAX_BYTES, Age, AnswerCache, Kept, Key, kept
 from middleware.lookup.card import Hit, Miss, Result, TimedOut
 from middleware.lookup.inquiry import Inquiry, Question
@@ -66,36 +67,51 @@ class LookupService:
             dump=dump,
             own_calls=own_calls,
             pool=DaemonPool("lookup"),
+            alarms=Alarms(),
             is_history_shared=is_history_shared,
             clock=clock,
         )
         self._bulkheads = Bulkheads()
-        self._inquiries: dict[tuple[object, ...], Inquiry] = {}
+        self._inquiries: dict[tuple[Key, Generation], Inquiry] = {}
         self._lock = Lock()
 
     def lookup(self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace) -> Result:
         """Return what is known of the caller before ``deadline``; ``trace`` is filled and kept."""
-        question = self._question(tenant, query)
-        result = question if isinstance(question, Miss) else self._answer(question, deadline, trace)
-        trace.left = deadline.remaining
-        return self._ended(tenant, query, trace, result)
+        answer: SimpleQueue[Result] = SimpleQueue()
+        self.begin(tenant, query, deadline, trace, answer.put)
+        return answer.get()
 
-    def _answer(self, question: Question, deadline: Deadline, trace: Trace) -> Result:
+    def begin(
+        self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace, done: Callable[[Result], None]
+    ) -> None:
+        """Have ``done`` called with what :meth:`lookup` returns, here at once or later on another thread."""
+
+        def end(result: Result) -> None:
+            trace.left = deadline.remaining
+            done(self._ended(tenant, query, trace, result))
+
+        question = self._question(tenant, query)
+        if isinstance(question, Miss):
+            return end(question)
         known = self._cache.get(question.key, question.generation)
         trace.cache = known[1] if known else "miss"
         if known and known[1] is Age.FRESH:
-            return known[0]
+            return end(known[0])
         if deadline.is_over:  # the caller has hung up while the request waited
-            return self._stale(question, trace) or TimedOut()
+            return end(self._stale(question, trace) or TimedOut())
         self._give_up_overdue()
         inquiry = self._inquiry(question, trace)
         if known and known[1] is Age.REVALIDATE:
             inquiry.let_go()
-            return known[0]
-        result = inquiry.wait(deadline, trace)
-        if isinstance(result, Hit | Miss):
-            return result
-        return self._stale(question, trace) or result
+            return end(known[0])
+
+        def answered(result: Result) -> None:
+            end(result if isinstance(result, Hit | Miss) else self._stale(question, trace) or result)
+
+        try:
+            inquiry.answer(deadline, trace, answered)
+        except RuntimeError as error:
+            answered(failure(error, tenant, "all", "wait"))
 
     def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | None:
         """Return the answer that needs neither a CRM nor any waiting, the same that :meth:`lookup` gives."""
@@ -150,22 +166,12 @@ class LookupService:
 
     def _inquiry(self, question: Question, trace: Trace) -> Inquiry:
         """Return the inquiry that is on its way, or begin one."""
-        flight = (*question.key, question.generation)
         with self._lock:
-            if flight in self._inquiries:
-                trace.joined = self._inquiries[flight].trace.id
-                return self._inquiries[flight]
-            inquiry = Inquiry(question=question, trace=trace, tools=self._tools)
-            self._inquiries[flight] = inquiry
-
-        def land(finished: Future[Result]) -> None:
-            answer = kept(finished.result(), question.tenant.lookup) if inquiry.has_begun else None
-            if answer:  # what came from elsewhere was put when it arrived
-                self._cache.put(question.key, answer, question.generation)
-            with self._lock:
-                self._inquiries.pop(flight, None)
-
-        inquiry.finished.add_done_callback(land)
+            if question.flight in self._inquiries:
+                trace.joined = self._inquiries[question.flight].trace.id
+                return self._inquiries[question.flight]
+            inquiry = Inquiry(question=question, trace=trace, tools=self._tools, land=self._land)
+            self._inquiries[question.flight] = inquiry
         try:
             if self._shared:
                 self._tools.pool.submit(self._inquire_with_others, self._shared, inquiry)
@@ -174,6 +180,14 @@ class LookupService:
         except Exception as error:  # whoever joins must not wait for nothing
             inquiry.end(failure(error, question.tenant, "all", "start"))
         return inquiry
+
+    def _land(self, inquiry: Inquiry, result: Result) -> None:
+        question = inquiry.question
+        answer = kept(result, question.tenant.lookup) if inquiry.has_begun else None
+        if answer:  # what came from elsewhere was put when it arrived
+            self._cache.put(question.key, answer, question.generation)
+        with self._lock:
+            self._inquiries.pop(question.flight, None)
 
     def _give_up_overdue(self) -> None:
         """Free what adapters hold that do not come back; the oldest come first, so this looks at one inquiry more."""
@@ -203,8 +217,7 @@ class LookupService:
             result = shared.ask(inquiry, begin, keep, inquiry.overdue, arrived=arrived)
         except Exception as error:
             result = failure(error, question.tenant, "redis", "ask")
-        if not inquiry.finished.done():
-            inquiry.end(result)
+        inquiry.end(result)
 
     def _stale(self, question: Question, trace: Trace) -> Hit | None:
         """Return what was known before, here or elsewhere, marked as such."""

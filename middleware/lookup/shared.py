@@ -14,7 +14,6 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event, Lock
@@ -88,7 +87,10 @@ class SharedAnswers:
             inquiry.trace.joined = ""  # whoever was waited for did not ask for this one
             begin()
             is_leader = seen is not None and seen.word == b"lead"
-            return self._lead(place, field, token, inquiry, keep) if is_leader else inquiry.finished.result()
+            if is_leader:
+                return self._lead(place, field, token, inquiry, keep)
+            inquiry.finished.wait()
+            return inquiry.result
         return TimedOut()
 
     def change(self, tenant_id: str, number: str) -> None:
@@ -128,11 +130,11 @@ class SharedAnswers:
         self, place: str, field: str, token: bytes, inquiry: Inquiry, keep: Callable[[Result], Kept | None]
     ) -> Result:
         told = b""
-        while not wait([inquiry.finished], TELL).done:
+        while not inquiry.finished.wait(TELL):
             so_far = _dump_so_far(inquiry)
             self._run(scripts.RENEW, place, field, token, _ms(LEASE), b"" if so_far == told else so_far)
             told = so_far
-        result = inquiry.finished.result()
+        result = inquiry.result
         kept = keep(result)
         spans = (kept.fresh, kept.revalidate, kept.stale) if kept else (0, 0, 0)
         self._run(scripts.FINISH, place, field, token, *map(_ms, spans), dump_result(result), _ms(OUTCOME))

@@ -33,6 +33,7 @@ MAX_HITS = 25  # of which come from the cache alone, a batch: writing more would
 MAX_KEPT = 20_000  # traces
 KEPT_FOR = timedelta(days=7)
 BATCH_EVERY = 1.0  # seconds
+BREATH = 0.0005  # seconds between the traces of a batch, or the lookups under way would wait for the whole of it
 _TABLE = """
 CREATE TABLE IF NOT EXISTS trace (
     seq INTEGER PRIMARY KEY,
@@ -100,11 +101,14 @@ class TraceLog:
         else:
             atexit.register(self.flush)
 
-    def flush(self) -> None:
-        """Write what waits; a database that refuses costs the traces and is told once."""
+    def flush(self, breath: float = 0.0) -> None:
+        """Write what waits, with a ``breath`` after each; a database that refuses costs the traces and is told once."""
         with self._writing:
             # those that come meanwhile wait for the next batch, or under a flood this one had no end
-            batch = [self._row(*self._waiting.popleft()) for _ in range(len(self._waiting))]
+            batch = []
+            for _ in range(len(self._waiting)):
+                batch.append(self._row(*self._waiting.popleft()))
+                time.sleep(breath)
             if not batch:
                 return
             try:
@@ -153,7 +157,7 @@ class TraceLog:
             self._wake.wait()
             time.sleep(BATCH_EVERY)  # what comes meanwhile goes into the same transaction
             self._wake.clear()
-            self.flush()
+            self.flush(BREATH)
 
 
 def _kept(row: dict[str, Any]) -> KeptTrace:

@@ -26,7 +26,7 @@ class State(Enum):
     """What the connection waits for."""
 
     READING = "reading"  # the rest of a request, or the next one
-    WORKING = "working"  # a thread has it
+    WORKING = "working"  # a thread has it, or a search
     WRITING = "writing"  # the sender takes his answer slowly
     CLOSING = "closing"  # the sender is to notice that we have closed
     CLOSED = "closed"
@@ -101,7 +101,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.watched = 0  # the events that the poller waits for
         self.buffer = bytearray()
         self.incoming = Incoming()
-        self.asked: Asked | None = None  # a plain lookup, for a thread
+        self.asked: Asked | None = None  # a plain lookup that a CRM must be asked for
         self.out = memoryview(b"")
         self.keep_alive = True  # after what is being written
         self.is_continued = False  # 100 Continue was sent for the request

@@ -56,8 +56,10 @@ class Lookups(Protocol):
     def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | None:
         """Return the answer that needs neither a CRM nor any waiting."""
 
-    def lookup(self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace) -> Result:
-        """Return the answer, however long that takes until the deadline."""
+    def begin(
+        self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace, done: Callable[[Result], None]
+    ) -> None:
+        """Have ``done`` called with the answer by the deadline, on whatever thread has it."""
 
 
 class Asked(NamedTuple):  # quicker to make than a frozen dataclass
@@ -69,7 +71,7 @@ class Asked(NamedTuple):  # quicker to make than a frozen dataclass
 
 
 class FastPath:
-    """One per process; only :meth:`find` ever waits."""
+    """One per process; nothing here ever waits."""
 
     def __init__(self, *, tenants: Customers, lookups: Lookups, key: bytes, lines: Lines) -> None:
         self._tenants = tenants
@@ -97,16 +99,18 @@ class FastPath:
             return None
         return self._bytes(asked, result, lookup_answer(result, asked.tenant), server, self._lines.offer)
 
-    def find(self, asked: Asked, server: str) -> bytes:
-        """Return the answer that may need the CRM."""
+    def begin(self, asked: Asked, done: Callable[[Result], None]) -> None:
+        """Have ``done`` called, here or on another thread, with what :meth:`told` then makes an answer of."""
         tenant, query, trace = asked
-        try:
-            result: Result | None = self._lookups.lookup(tenant, query, trace.deadline(tenant.lookup.budget), trace)
-        except Exception as error:  # as the application has it
-            result, broken = None, broken_answer(error, trace.id)
-        answer = lookup_answer(result, tenant) if result else broken
+        self._lookups.begin(tenant, query, trace.deadline(tenant.lookup.budget), trace, done)
+
+    def told(self, asked: Asked, result: Result | Exception, server: str) -> bytes:
+        """Return the answer that tells the result, or that something is broken here."""
+        if isinstance(result, Exception):
+            return self._bytes(asked, None, broken_answer(result, asked.trace.id), server, _now)
         # a failure has its line, however many there are
-        return self._bytes(asked, result, answer, server, self._lines.offer if isinstance(result, Hit | Miss) else _now)
+        write = self._lines.offer if isinstance(result, Hit | Miss) else _now
+        return self._bytes(asked, result, lookup_answer(result, asked.tenant), server, write)
 
     def _bytes(
         self, asked: Asked, result: Result | None, answer: Answer, server: str, write: Callable[..., None]

@@ -1,10 +1,10 @@
 """gunicorn's worker for lookups: one thread reads every connection and gives the answers that are ready at once.
 
 A ``gthread`` worker whose poller reads requests itself.  A plain lookup with a fresh answer costs no other thread,
-no Flask and no environ; one that must wait for a CRM does so on a thread of the pool.  Everything else goes to the pool
-as soon as it is there as a whole, and there to gunicorn's own parser and code.  So a sender who drips bytes, or takes
-his answer slowly, occupies no thread.  Hand-written: no server of Python's answers some requests without a thread and
-the others with one (docs/adr/0003).
+no Flask and no environ; one that a CRM must be asked for has none but the search's, which sends the answer.
+Everything else goes to the pool as soon as it is there as a whole, and there to gunicorn's own parser and code.  So a
+sender who drips bytes, or takes his answer slowly, occupies no thread.  Hand-written: no server of Python's answers
+some requests without a thread and the others with one (docs/adr/0003).
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
+from threading import RLock
 from typing import Any
 
 import structlog
 from gunicorn import SERVER, util
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import PollableMethodQueue, ThreadWorker
 
 from middleware.errors import place_of
+from middleware.lookup.card import Result
 from middleware.web.answers import problem_answer
 from middleware.web.connection import Connection, State
 from middleware.web.fast import Asked, FastPath
@@ -52,6 +54,27 @@ EVENTS = {
 }
 
 
+class ClosableQueue(PollableMethodQueue):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's queue, to which threads come late: by then the descriptor they write to may be another file's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = RLock()  # a signal's handler comes here, too
+        self._is_closed = False
+
+    def defer(self, callback: Callable[..., object], *args: object) -> None:
+        """Have the poller call ``callback``, unless it has ended."""
+        with self._lock:
+            if not self._is_closed:
+                super().defer(callback, *args)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        with self._lock:
+            self._is_closed = True
+            super().close()
+
+
 class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """A ``ThreadWorker`` that never waits for a sender."""
 
@@ -61,6 +84,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.method_queue = ClosableQueue()
         self.connections: set[Connection] = set()
         self.lines = Lines()
         self.fast: FastPath | None = None
@@ -152,24 +176,28 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Answer a request on a thread, and send what can be sent at once: that need not wait for the poller."""
         if conn.state is State.CLOSED:  # dropped while it waited for a thread
             return False
-        if conn.asked:
-            keep_alive = self._find(conn, conn.asked)
-        else:
-            # if gunicorn wanted more, what comes is the rest of this request, and may not be taken for the next
-            keep_alive = bool(super().handle(conn)) and not conn.sock.is_read_beyond
-            conn.end()
-        try:
-            conn.flush()
-        except OSError:
-            conn.out, keep_alive = memoryview(b""), False
-        return keep_alive
+        # if gunicorn wanted more, what comes is the rest of this request, and may not be taken for the next
+        keep_alive = bool(super().handle(conn)) and not conn.sock.is_read_beyond
+        conn.end()
+        return _flushed(conn) and keep_alive
 
-    def _find(self, connection: Connection, asked: Asked) -> bool:
-        assert self.fast
-        connection.asked = None
-        keep_alive = connection.keep_alive and self.alive
-        connection.out = memoryview(self.fast.find(asked, self._server(is_kept=keep_alive)))
-        return keep_alive
+    def _find(self, connection: Connection, fast: FastPath, asked: Asked) -> None:
+        """Begin a lookup; the thread that has its answer sends it."""
+
+        def done(result: Result | Exception) -> None:
+            keep_alive = connection.keep_alive and self.alive
+            try:
+                connection.out = memoryview(fast.told(asked, result, self._server(is_kept=keep_alive)))
+                keep_alive = _flushed(connection) and keep_alive
+            except Exception as error:
+                log.error("connection_broken", error=type(error).__name__, place=place_of(error))
+                connection.out, keep_alive = memoryview(b""), False
+            self.method_queue.defer(self._take_back, connection, keep_alive)
+
+        try:
+            fast.begin(asked, done)
+        except Exception as error:  # as the application has it
+            done(error)
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         """Answer a request; behind one that did not come whole there is no other."""
@@ -183,12 +211,16 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """Take a connection back from its thread."""
-        self._count(-1)
         if fs.cancelled() or fs.exception():
+            self._count(-1)
             self._drop(conn)
-            return
-        conn.keep_alive = fs.result()
-        self._guard(self._write_on, conn)
+        else:
+            self._take_back(conn, keep_alive=fs.result())
+
+    def _take_back(self, connection: Connection, keep_alive: bool) -> None:
+        self._count(-1)
+        connection.keep_alive = keep_alive
+        self._guard(self._write_on, connection)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """End every connection whose time is over, or all that no thread has."""
@@ -275,7 +307,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _ready_answer(self, connection: Connection, head: bytes | None) -> bytes | None:
         """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path.
 
-        A plain lookup without one is left in ``connection.asked``, for a thread.
+        A plain lookup without one is left in ``connection.asked``.
         """
         is_last = self.nr + 1 >= self.max_requests  # then the slow path does what is to be done
         if head is None or self.fast is None or connection.incoming.is_slow or not self.alive or is_last:
@@ -308,9 +340,13 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _hand_over(self, connection: Connection) -> None:
         self._count(1)
         connection.state, connection.deadline = State.WORKING, inf
-        if not connection.asked:
+        asked, connection.asked = connection.asked, None
+        if asked is None:
             connection.begin(time.monotonic())
         self._watch(connection)  # first: a thread may be done at once
+        if asked and self.fast:
+            self._find(connection, self.fast, asked)
+            return
         try:
             self.enqueue_req(connection)
         except RuntimeError:  # no thread can be started: the machine has too many
@@ -395,3 +431,13 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.connections.discard(connection)
         self.nr_conns -= 1
         util.close(connection.wire)
+
+
+def _flushed(connection: Connection) -> bool:
+    """Send what can be sent at once: that need not wait for the poller; return whether the sender is still there."""
+    try:
+        connection.flush()
+    except OSError:
+        connection.out = memoryview(b"")
+        return False
+    return True
