@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.auth import AuthBase
+from requests.structures import CaseInsensitiveDict
 
 from middleware.crm.transport import Transport
 from middleware.errors import (
@@ -34,6 +35,7 @@ from middleware.model.deadline import Deadline
 MAX_BYTES = 2 * 1024 * 1024
 MAX_VENDOR_TEXT = 500  # characters
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_HEADERS = CaseInsensitiveDict({"Accept": "application/json", "User-Agent": "m8crm"})
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
 _PLAIN = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(:\d+)?(/([A-Za-z0-9_~-][A-Za-z0-9._~-]*)?)+")  # nothing to escape
 Classify = Callable[[requests.Response], CRMError | None]
@@ -142,14 +144,20 @@ def _prepare(
     request = requests.PreparedRequest()
     request.hooks = {"response": []}
     request.method = method
-    if _PLAIN.fullmatch(url) and _is_plain(params):
+    is_plain = _PLAIN.fullmatch(url) and _is_plain(params)
+    if is_plain:
         query = urlencode(params or {})
         request.url = f"{url}?{query}" if query else url
     else:
         request.prepare_url(url, params or {})
-    request.prepare_headers({"Accept": "application/json", "User-Agent": "m8crm", **(headers or {})})
-    request.prepare_body(data, files, json)
-    request.prepare_auth(auth, url)
+    if headers:
+        request.prepare_headers({**_HEADERS, **headers})
+    else:
+        request.headers = _HEADERS.copy()
+    if method != "GET" or data or files or json is not None:
+        request.prepare_body(data, files, json)
+    if auth or not is_plain:
+        request.prepare_auth(auth, url)
     return request
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from io import BytesIO
 from select import POLLIN, poll
 from threading import Lock
@@ -20,6 +22,7 @@ import pycurl
 import requests
 from cachetools import LRUCache
 from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
@@ -34,7 +37,25 @@ _REQUESTS_SEND = HTTPAdapter.send
 
 
 class Answer(requests.Response):
-    """What ``requests`` has, but JSON that cannot be read is an error of the CRM's."""
+    """What ``requests`` has, but JSON that cannot be read is an error of the CRM's, and there are no cookies."""
+
+    cookies = RequestsCookieJar()
+
+    def __init__(self, request: requests.PreparedRequest, head: Sequence[bytes], body: bytes) -> None:
+        """Make the answer from the lines of its head; ``requests`` takes as long for an empty one."""
+        status, *lines = [line.decode("latin-1").strip() for line in head]
+        _, code, *reason = status.split(" ", 2)
+        self.status_code, self.reason = int(code), " ".join(reason)
+        self.headers = CaseInsensitiveDict()
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if colon:
+                known = self.headers.get(name)
+                self.headers[name] = f"{known}, {value.strip()}" if known else value.strip()
+        self.encoding = get_encoding_from_headers(self.headers)
+        self.url, self.request = request.url or "", request
+        self.history, self.raw, self.elapsed = [], None, timedelta()
+        self._content, self._content_consumed, self._next = body, True, None
 
     def json(self, **kwargs: Any) -> Any:
         """Return the answer's JSON; one that cannot be read is a :class:`CRMResponseError`."""
@@ -48,7 +69,7 @@ class Transport:
     """The connections of this process; each is used by one request at a time."""
 
     def __init__(self) -> None:
-        self._idle: LRUCache[str, deque[tuple[pycurl.Curl, int]]] = LRUCache(MAX_CRMS)
+        self._idle: LRUCache[str, deque[_Handle]] = LRUCache(MAX_CRMS)
         self._lock = Lock()
 
     def send(self, request: requests.PreparedRequest, crm: str, host: str, seconds: float, max_bytes: int) -> Answer:
@@ -60,29 +81,27 @@ class Transport:
             return _mocked(request, host, seconds)
         with self._lock:
             idle = self._idle.get(crm) or self._idle.setdefault(crm, deque(maxlen=MAX_IDLE))
-        curl = _take(idle)
-        answer = _perform(curl, request, host, seconds, max_bytes)
-        sock = curl.getinfo(pycurl.ACTIVESOCKET)
-        curl.reset()  # holds nothing of the request or its answer, and leaves the connection
-        idle.append((curl, sock))  # only after an answer: what has failed is not used again
+        handle = _take(idle)
+        answer = handle.perform(request, host, seconds, max_bytes)
+        idle.append(handle)  # only after an answer: what has failed is not used again
         return answer
 
 
-def _take(idle: deque[tuple[pycurl.Curl, int]]) -> pycurl.Curl:
+def _take(idle: deque[_Handle]) -> _Handle:
     """Return a handle whose connection is alive, as far as can be known, or a new one.
 
     libcurl does not look at a connection that rested for less than a second.
     """
     with suppress(IndexError):
         while True:
-            curl, sock = idle.pop()
-            if _is_alive(sock):
-                return curl
-    return pycurl.Curl()
+            handle = idle.pop()
+            if _is_alive(handle.sock):
+                return handle
+    return _Handle()
 
 
 def _mocked(request: requests.PreparedRequest, host: str, seconds: float) -> Answer:
-    answer = Answer()
+    answer = Answer(request, [b"HTTP/1.1 200"], b"")
     try:
         vars(answer).update(vars(HTTPAdapter().send(request, timeout=seconds)))
     except requests.Timeout:
@@ -102,10 +121,15 @@ def _is_alive(sock: int) -> bool:
 
 @dataclass(slots=True)
 class _Incoming:
-    max_bytes: int
+    """What libcurl has received; it knows nothing of the handle, or the two would hold each other for ever."""
+
+    max_bytes: int = 0
     head: list[bytes] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
-    is_too_large: bool = False
+
+    @property
+    def is_too_large(self) -> bool:
+        return len(self.body) > self.max_bytes
 
     def take_head(self, line: bytes) -> None:
         if line.startswith(b"HTTP/"):  # what was before belongs to an interim answer
@@ -114,42 +138,67 @@ class _Incoming:
 
     def take_body(self, data: bytes) -> int:
         self.body += data
-        self.is_too_large = len(self.body) > self.max_bytes
         return -1 if self.is_too_large else len(data)
 
 
-def _perform(curl: pycurl.Curl, request: requests.PreparedRequest, host: str, seconds: float, max_bytes: int) -> Answer:
-    incoming = _Incoming(max_bytes)
-    _prepare(curl, request)
-    curl.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
-    curl.setopt(pycurl.HEADERFUNCTION, incoming.take_head)
-    curl.setopt(pycurl.WRITEFUNCTION, incoming.take_body)
-    try:
-        curl.perform()
-    except pycurl.error as error:  # its message may hold an address
-        code = error.args[0]
-        if incoming.is_too_large:
-            raise CRMResponseError(f"{host} answered more than {max_bytes} bytes") from None
-        if code == pycurl.E_OPERATION_TIMEDOUT:
-            raise CRMTimeoutError(f"{host} did not answer in time") from None
-        if code == pycurl.E_BAD_CONTENT_ENCODING:
-            raise CRMResponseError(f"{host} answered with a broken encoding") from None
-        raise CRMUnavailableError(f"{host} could not be reached ({_ERRORS.get(code, code)})") from None
-    return _answer(request, incoming)
+class _Handle:
+    """A handle of libcurl and its connection, on ``sock``; most options are set once, for all requests."""
+
+    def __init__(self) -> None:
+        self.sock = -1
+        self._curl = pycurl.Curl()
+        self._incoming = _Incoming()
+        self._set_up()
+
+    def perform(self, request: requests.PreparedRequest, host: str, seconds: float, max_bytes: int) -> Answer:
+        """Send the request, and return its answer or raise the ``CRMError`` that tells why there is none."""
+        curl, incoming = self._curl, self._incoming
+        is_usual = request.method == "GET" and not request.body
+        curl.setopt(pycurl.URL, request.url or "")
+        not_added = [b"Expect:"] if "Content-Type" in request.headers else [b"Expect:", b"Content-Type:"]
+        curl.setopt(pycurl.HTTPHEADER, not_added + [_line(name, value) for name, value in request.headers.items()])
+        curl.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
+        if not is_usual:
+            _set_method(curl, request)
+        incoming.max_bytes = max_bytes
+        try:
+            curl.perform()
+        except pycurl.error as error:  # its message may hold an address
+            code = error.args[0]
+            if incoming.is_too_large:
+                raise CRMResponseError(f"{host} answered more than {max_bytes} bytes") from None
+            if code == pycurl.E_OPERATION_TIMEDOUT:
+                raise CRMTimeoutError(f"{host} did not answer in time") from None
+            if code == pycurl.E_BAD_CONTENT_ENCODING:
+                raise CRMResponseError(f"{host} answered with a broken encoding") from None
+            raise CRMUnavailableError(f"{host} could not be reached ({_ERRORS.get(code, code)})") from None
+        answer = Answer(request, incoming.head, bytes(incoming.body))
+        incoming.head.clear()
+        incoming.body.clear()
+        self.sock = curl.getinfo(pycurl.ACTIVESOCKET)
+        if not is_usual:
+            curl.reset()  # leaves the connection
+            self._set_up()
+        return answer
+
+    def _set_up(self) -> None:
+        """Set what is for all requests: no redirects, no cookies, no proxies of the environment, TLS verified."""
+        curl = self._curl
+        curl.setopt(pycurl.NOSIGNAL, 1)  # signals and threads do not go together
+        curl.setopt(QUICK_EXIT, 1)  # after the deadline, do not wait for a name server
+        curl.setopt(pycurl.PROXY, "")
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.CAINFO, certifi.where())
+        curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all it can decode
+        curl.setopt(pycurl.PATH_AS_IS, 1)
+        curl.setopt(pycurl.MAXCONNECTS, 1)
+        curl.setopt(pycurl.HEADERFUNCTION, self._incoming.take_head)
+        curl.setopt(pycurl.WRITEFUNCTION, self._incoming.take_body)
 
 
-def _prepare(curl: pycurl.Curl, request: requests.PreparedRequest) -> None:
-    """Set all options anew: no redirects, no cookies, no proxies of the environment, TLS verified."""
-    curl.setopt(pycurl.NOSIGNAL, 1)  # signals and threads do not go together
-    curl.setopt(QUICK_EXIT, 1)  # after the deadline, do not wait for a name server
-    curl.setopt(pycurl.PROXY, "")
-    curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-    curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-    curl.setopt(pycurl.CAINFO, certifi.where())
-    curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all it can decode
-    curl.setopt(pycurl.PATH_AS_IS, 1)
-    curl.setopt(pycurl.MAXCONNECTS, 1)
-    curl.setopt(pycurl.URL, request.url or "")
+def _set_method(curl: pycurl.Curl, request: requests.PreparedRequest) -> None:
+    """Set what only a request with a body, or one that changes something, needs."""
     body = request.body.encode() if isinstance(request.body, str) else request.body or b""
     if not isinstance(body, bytes):
         raise TypeError("a request's body is text or bytes")
@@ -164,8 +213,6 @@ def _prepare(curl: pycurl.Curl, request: requests.PreparedRequest) -> None:
     if request.method == "HEAD":
         curl.setopt(pycurl.NOBODY, 1)
     curl.setopt(pycurl.CUSTOMREQUEST, request.method or "GET")
-    not_added = [b"Expect:"] if "Content-Type" in request.headers else [b"Expect:", b"Content-Type:"]
-    curl.setopt(pycurl.HTTPHEADER, not_added + [_line(name, value) for name, value in request.headers.items()])
 
 
 def _line(name: str, value: str | bytes) -> bytes:
@@ -173,20 +220,3 @@ def _line(name: str, value: str | bytes) -> bytes:
     if _BREAK.search(name + text):  # libcurl writes what it is given, and the next customer's request would follow
         raise CRMAuthError("a header, perhaps with the credentials, holds a line break: mend the customer's file")
     return f"{name}: {text}".encode("latin-1") if text else f"{name};".encode()  # libcurl's way to write an empty one
-
-
-def _answer(request: requests.PreparedRequest, incoming: _Incoming) -> Answer:
-    status, *fields = [line.decode("latin-1").strip() for line in incoming.head]
-    answer = Answer()
-    _, code, *reason = status.split(" ", 2)
-    answer.status_code, answer.reason = int(code), " ".join(reason)
-    answer.headers = CaseInsensitiveDict()
-    for line in fields:
-        name, colon, value = line.partition(":")
-        if colon:
-            known = answer.headers.get(name)
-            answer.headers[name] = f"{known}, {value.strip()}" if known else value.strip()
-    answer.encoding = get_encoding_from_headers(answer.headers)
-    answer.url, answer.request = request.url or "", request
-    answer._content = bytes(incoming.body)
-    return answer

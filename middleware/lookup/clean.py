@@ -90,7 +90,7 @@ def _read_body(text: str, is_markdown: bool) -> tuple[str, bool]:
 
 def clean_text(text: str, most: int = MAX_LINE) -> str:
     """Return ``text`` without control characters, cut at ``most`` characters."""
-    if not text.isprintable():  # most texts are, and a card has many
+    if not text.isprintable():
         text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = text.strip()
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -113,6 +113,8 @@ def _clean_fields(record: RecordT) -> RecordT:
     for name, most, is_optional in _limits(type(record)):  # type: ignore[arg-type]  # a type is hashable
         value = getattr(record, name)
         if isinstance(value, str):
+            if value.isprintable() and 0 < len(value) <= most and value[0] != " " != value[-1]:
+                continue  # most texts are fit, and a card has many
             text = clean_text(value, most) or (None if is_optional else "")
             if text != value:
                 changes[name] = text

@@ -28,13 +28,17 @@ from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber
 from middleware.tenants.tenant import Source, Tenant
 
+Flight = tuple[Key, Generation]
 PRIORITY_WINDOW = 0.6  # of the budget
 OWN_CALLS_PATIENCE = 0.2  # seconds that a card waits for the calls of our own inbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Who has ``number``, or the id that was typed?  ``generation`` is the number's before a CRM was asked."""
+    """A number, or an id that was typed, and the sources to ask who has it.
+
+    ``generation`` is the number's before a CRM was asked, ``older`` an answer that is good enough meanwhile.
+    """
 
     tenant: Tenant
     number: PhoneNumber
@@ -42,9 +46,10 @@ class Question:
     sources: Sequence[Source]
     key: Key
     generation: Generation
+    older: Hit | Miss | None = None
 
     @property
-    def flight(self) -> tuple[Key, Generation]:
+    def flight(self) -> Flight:
         """What those share who ask the same."""
         return self.key, self.generation
 

@@ -23,11 +23,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from middleware.crm.threads import DaemonPool
-from middleware.generations import Generation, Generations
+from middleware.generations import Generations
 from middleware.lookup.alarms import Alarms
-from middleware.lookup.cache import MAX_BYTES, Age, AnswerCache, Kept, Key, kept
+from middleware.lookup.cache import MAX_BYTES, Age, AnswerCache, Kept, kept
 from middleware.lookup.card import Hit, Miss, Result, TimedOut
-from middleware.lookup.inquiry import Inquiry, Question
+from middleware.lookup.inquiry import Flight, Inquiry, Question
 from middleware.lookup.search import Dump, OwnCalls, Search, Tools, failure
 from middleware.lookup.slots import Bulkheads
 from middleware.lookup.trace import Trace
@@ -72,59 +72,64 @@ class LookupService:
             clock=clock,
         )
         self._bulkheads = Bulkheads()
-        self._inquiries: dict[tuple[Key, Generation], Inquiry] = {}
+        self._inquiries: dict[Flight, Inquiry] = {}
         self._lock = Lock()
 
     def lookup(self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace) -> Result:
         """Return what is known of the caller before ``deadline``; ``trace`` is filled and kept."""
+        known = self.ready(tenant, query, trace)
+        if not isinstance(known, Question):
+            return known
         answer: SimpleQueue[Result] = SimpleQueue()
-        self.begin(tenant, query, deadline, trace, answer.put)
+        self.ask(known, deadline, trace, answer.put)
         return answer.get()
 
-    def begin(
-        self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace, done: Callable[[Result], None]
-    ) -> None:
-        """Have ``done`` called with what :meth:`lookup` returns, here at once or later on another thread."""
+    def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | Question:
+        """Return the answer that needs neither a CRM nor any waiting, or the question for :meth:`ask`."""
+        number = query_number(tenant, query)
+        if number is None:
+            return self._ended(trace, tenant, query.number, Miss(reason="The number is the customer's own."))
+        text = str(number)
+        generation = self._generations.current(tenant.id, text)
+        key = (tenant.id, tenant.revision, text, query.numeric_id or "")
+        known = self._cache.get(key, generation)
+        if known and known[1] is Age.FRESH:  # which says that the number is one to ask for
+            trace.cache = known[1]
+            return self._ended(trace, tenant, number, known[0])
+        sources = [s for s in tenant.sources if Search.is_askable(s, number, query.numeric_id)]
+        if not sources:
+            return self._ended(trace, tenant, number, Miss(reason=_why_not_asked(tenant, number)))
+        trace.cache = known[1] if known else "miss"
+        return Question(
+            tenant=tenant,
+            number=number,
+            numeric_id=query.numeric_id,
+            sources=sources,
+            key=key,
+            generation=generation,
+            older=known[0] if known and known[1] is Age.REVALIDATE else None,
+        )
+
+    def ask(self, question: Question, deadline: Deadline, trace: Trace, done: Callable[[Result], None]) -> None:
+        """Have ``done`` called with the answer by the deadline, here or on whatever thread has it."""
 
         def end(result: Result) -> None:
+            if not isinstance(result, Hit | Miss):
+                result = self._stale(question, trace) or result
             trace.left = deadline.remaining
-            done(self._ended(tenant, query, trace, result))
+            done(self._ended(trace, question.tenant, question.number, result))
 
-        question = self._question(tenant, query)
-        if isinstance(question, Miss):
-            return end(question)
-        known = self._cache.get(question.key, question.generation)
-        trace.cache = known[1] if known else "miss"
-        if known and known[1] is Age.FRESH:
-            return end(known[0])
         if deadline.is_over:  # the caller has hung up while the request waited
-            return end(self._stale(question, trace) or TimedOut())
+            return end(TimedOut())
         self._give_up_overdue()
         inquiry = self._inquiry(question, trace)
-        if known and known[1] is Age.REVALIDATE:
+        if question.older:
             inquiry.let_go()
-            return end(known[0])
-
-        def answered(result: Result) -> None:
-            end(result if isinstance(result, Hit | Miss) else self._stale(question, trace) or result)
-
+            return end(question.older)
         try:
-            inquiry.answer(deadline, trace, answered)
+            inquiry.answer(deadline, trace, end)
         except RuntimeError as error:
-            answered(failure(error, tenant, "all", "wait"))
-
-    def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | None:
-        """Return the answer that needs neither a CRM nor any waiting, the same that :meth:`lookup` gives."""
-        number = query_number(tenant, query)
-        if number is not None:  # a fresh answer says that the number is one to ask for
-            key, generation = self._place(tenant, number, query.numeric_id)
-            known = self._cache.get(key, generation)
-            if known and known[1] is Age.FRESH:
-                trace.cache = known[1]
-                self._keep_trace(trace, tenant.id, str(number), known[0])
-                return known[0]
-        question = self._question(tenant, query)
-        return self._ended(tenant, query, trace, question) if isinstance(question, Miss) else None
+            end(failure(error, question.tenant, "all", "wait"))
 
     def change(self, tenant_id: str, number: str) -> None:
         """Have the CRM asked for the number again, everywhere; what is known is kept for the case that it fails."""
@@ -138,31 +143,9 @@ class LookupService:
         self._generations.forget(tenant_id, number)  # last: what Redis gives until now is not kept
         return is_done
 
-    def _ended(self, tenant: Tenant, query: LookupQuery, trace: Trace, result: R) -> R:
-        self._keep_trace(trace, tenant.id, str(query_number(tenant, query) or query.number), result)
+    def _ended(self, trace: Trace, tenant: Tenant, number: PhoneNumber, result: R) -> R:
+        self._keep_trace(trace, tenant.id, str(number), result)
         return result
-
-    def _question(self, tenant: Tenant, query: LookupQuery) -> Question | Miss:
-        number = query_number(tenant, query)
-        if number is None:
-            return Miss(reason="The number is the customer's own.")
-        sources = [s for s in tenant.sources if Search.is_askable(s, number, query.numeric_id)]
-        if not sources:
-            return Miss(reason=_why_not_asked(tenant, number))
-        key, generation = self._place(tenant, number, query.numeric_id)
-        return Question(
-            tenant=tenant,
-            number=number,
-            numeric_id=query.numeric_id,
-            sources=sources,
-            key=key,
-            generation=generation,
-        )
-
-    def _place(self, tenant: Tenant, number: PhoneNumber, numeric_id: str | None) -> tuple[Key, Generation]:
-        """Return under which key an answer is kept, and where the number's counters stand."""
-        text = str(number)
-        return (tenant.id, tenant.revision, text, numeric_id or ""), self._generations.current(tenant.id, text)
 
     def _inquiry(self, question: Question, trace: Trace) -> Inquiry:
         """Return the inquiry that is on its way, or begin one."""

@@ -16,9 +16,10 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from middleware.logs import masked
 from middleware.lookup.card import Hit, Miss, Result
+from middleware.lookup.inquiry import Question
+from middleware.lookup.service import LookupService
 from middleware.lookup.trace import Trace
 from middleware.model.call import LookupQuery
-from middleware.model.deadline import Deadline
 from middleware.tenants.secrets import verify
 from middleware.tenants.tenant import Tenant
 from middleware.web.answers import (
@@ -50,30 +51,19 @@ class Customers(Protocol):
         """Return the customer if his file was looked at a moment ago."""
 
 
-class Lookups(Protocol):
-    """Knows who calls (``LookupService``)."""
-
-    def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | None:
-        """Return the answer that needs neither a CRM nor any waiting."""
-
-    def begin(
-        self, tenant: Tenant, query: LookupQuery, deadline: Deadline, trace: Trace, done: Callable[[Result], None]
-    ) -> None:
-        """Have ``done`` called with the answer by the deadline, on whatever thread has it."""
-
-
 class Asked(NamedTuple):  # quicker to make than a frozen dataclass
     """A plain lookup of a customer with the right secret; ``trace`` bears the request's id."""
 
     tenant: Tenant
     query: LookupQuery
     trace: Trace
+    known: Hit | Miss | Question
 
 
 class FastPath:
     """One per process; nothing here ever waits."""
 
-    def __init__(self, *, tenants: Customers, lookups: Lookups, key: bytes, lines: Lines) -> None:
+    def __init__(self, *, tenants: Customers, lookups: LookupService, key: bytes, lines: Lines) -> None:
         self._tenants = tenants
         self._lookups = lookups
         self._key = key
@@ -90,19 +80,17 @@ class FastPath:
             query = read_query(target[2], tenant)
         except ValidationError:
             return None
-        return Asked(tenant, query, Trace(id=request_id(request.headers.get("x-request-id", ""))))
+        trace = Trace(id=request_id(request.headers.get("x-request-id", "")))
+        return Asked(tenant, query, trace, self._lookups.ready(tenant, query, trace))
 
     def ready(self, asked: Asked, server: str) -> bytes | None:
-        """Return a fresh answer with the ``server``'s own headers."""
-        result = self._lookups.ready(asked.tenant, asked.query, asked.trace)
-        if result is None:
-            return None
-        return self._bytes(asked, result, lookup_answer(result, asked.tenant), server, self._lines.offer)
+        """Return the answer, with the ``server``'s own headers, if no CRM must be asked for it."""
+        return None if isinstance(asked.known, Question) else self.told(asked, asked.known, server)
 
     def begin(self, asked: Asked, done: Callable[[Result], None]) -> None:
-        """Have ``done`` called, here or on another thread, with what :meth:`told` then makes an answer of."""
-        tenant, query, trace = asked
-        self._lookups.begin(tenant, query, trace.deadline(tenant.lookup.budget), trace, done)
+        """Have a CRM asked, and ``done`` called, here or on another thread, with what :meth:`told` tells."""
+        assert isinstance(asked.known, Question)
+        self._lookups.ask(asked.known, asked.trace.deadline(asked.tenant.lookup.budget), asked.trace, done)
 
     def told(self, asked: Asked, result: Result | Exception, server: str) -> bytes:
         """Return the answer that tells the result, or that something is broken here."""
