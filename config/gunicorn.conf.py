@@ -11,7 +11,7 @@ sys.path.insert(0, chdir)
 bind = f"{os.environ.get('M8CRM_HOST', '127.0.0.1')}:{os.environ.get('M8CRM_PORT', '8080')}"
 worker_class = "middleware.web.inline.InlineWorker"
 workers = int(os.environ.get("M8CRM_WEB_WORKERS", "2"))
-threads = int(os.environ.get("M8CRM_THREADS", "512"))
+threads = int(os.environ.get("M8CRM_THREADS", "256"))
 worker_connections = 1024 + 2 * threads  # a connection that waits costs a few kilobytes, and no thread
 backlog = 2048
 keepalive = 15

@@ -21,7 +21,7 @@ from middleware.generations import Generations
 from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
-from middleware.lookup.service import LookupService
+from middleware.lookup.service import Limits, LookupService
 from middleware.lookup.shared import SharedAnswers
 from middleware.lookup.traces import TraceLog
 from middleware.settings import ROOT, Settings, load_settings
@@ -78,7 +78,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         own_calls=partial(logged_calls, inbox),
         shared=shared,
         keep_trace=traces.add,
-        cache_bytes=settings.cache_bytes,
+        limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
         is_history_shared=inbox.database.dialect != "sqlite",
     )
     return Parts(

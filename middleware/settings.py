@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environs import Env
+from marshmallow.validate import Range
 
 from middleware.errors import ConfigError
 
@@ -19,8 +20,9 @@ class Settings:
     ``customers``: folder of the customers' files.  ``data``: folder of the database and the installation's key.
     ``database_url``: SQLAlchemy URL of the inbox, by default SQLite in ``data``.  ``public_url``: what the
     customers' URLs begin with.  ``delivery``: whether web workers started by gunicorn alone also deliver.
-    ``max_body``: bytes.  ``cache_bytes``: of kept answers, per process.  ``read_timeout``: seconds in which a request
-    must have come as a whole.  ``redis_url``: the Redis that several machines share; none is needed.
+    ``threads``: of a web process, and searches that it waits for.  ``max_body``: bytes.  ``cache_bytes``: of kept
+    answers, per process.  ``read_timeout``: seconds in which a request must have come as a whole.  ``redis_url``:
+    the Redis that several machines share; none is needed.
     """
 
     customers: Path
@@ -45,6 +47,7 @@ def load_settings(data: Path | None = None) -> Settings:
 
     Raises :class:`ConfigError` that names every bad variable at once.
     """
+    at_least_one = Range(min=1)
     env = Env(prefix="M8CRM_", eager=False)
     folder = data or Path(env.str("DATA", str(ROOT / "var")))
     customers = folder / "customers" if data else Path(env.str("CUSTOMERS", str(ROOT / "config" / "customers")))
@@ -57,8 +60,8 @@ def load_settings(data: Path | None = None) -> Settings:
         "public_url": env.str("PUBLIC_URL", f"http://{host}:{port}"),
         "host": host,
         "port": port,
-        "web_workers": env.int("WEB_WORKERS", 2),
-        "threads": env.int("THREADS", 512),
+        "web_workers": env.int("WEB_WORKERS", 2, validate=at_least_one),
+        "threads": env.int("THREADS", 256, validate=at_least_one),
         "delivery": env.bool("DELIVERY", True),
         "max_body": env.int("MAX_BODY", 256 * 1024),
         "cache_bytes": env.int("CACHE_BYTES", 64 * 1024 * 1024),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from queue import SimpleQueue
 from threading import Lock
@@ -44,6 +44,14 @@ R = TypeVar("R", bound=Result)
 KeepTrace = Callable[[Trace, str, str, Result], None]  # with the customer's id and the contact's number
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Of one process: bytes of kept answers, and searches that are waited for at the same time."""
+
+    cache_bytes: int = MAX_BYTES
+    searches: int = 256
+
+
 class LookupService:
     """Answers lookups; one per process, shared by its threads."""
 
@@ -55,12 +63,12 @@ class LookupService:
         own_calls: OwnCalls = lambda _tenant, _number: (),
         shared: SharedAnswers | None = None,
         keep_trace: KeepTrace = lambda _trace, _customer, _number, _result: None,
-        cache_bytes: int = MAX_BYTES,
+        limits: Limits = Limits(),
         is_history_shared: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self._generations = generations
-        self._cache = AnswerCache(clock=clock, max_bytes=cache_bytes)
+        self._cache = AnswerCache(clock=clock, max_bytes=limits.cache_bytes)
         self._shared = shared
         self._keep_trace = keep_trace
         self._tools = Tools(
@@ -71,7 +79,7 @@ class LookupService:
             is_history_shared=is_history_shared,
             clock=clock,
         )
-        self._bulkheads = Bulkheads()
+        self._bulkheads = Bulkheads(limits.searches)
         self._inquiries: dict[Flight, Inquiry] = {}
         self._lock = Lock()
 

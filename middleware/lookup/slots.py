@@ -8,16 +8,26 @@ from middleware.tenants.tenant import Source, Tenant
 
 
 class Slots:
-    """``count`` searches that somebody waits for, as many late ones, and as many that may never come back."""
+    """``count`` searches that somebody waits for, as many late ones, and as many that may never come back.
 
-    def __init__(self, count: int) -> None:
+    Those that somebody waits for also take one of ``all_awaited``, which all sources of the process share: more
+    answers than a process can make in time would all be late.
+    """
+
+    def __init__(self, count: int, all_awaited: BoundedSemaphore) -> None:
         self.awaited = BoundedSemaphore(count)
         self.late = BoundedSemaphore(count)
         self.lost = BoundedSemaphore(count)
+        self.all_awaited = all_awaited
 
     def take(self) -> Slot | None:
         """Return a slot, or ``None`` at once when all are taken."""
-        return Slot(self) if self.awaited.acquire(blocking=False) else None
+        if not self.awaited.acquire(blocking=False):
+            return None
+        if not self.all_awaited.acquire(blocking=False):
+            self.awaited.release()
+            return None
+        return Slot(self)
 
 
 class Slot:
@@ -25,12 +35,12 @@ class Slot:
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self._held: BoundedSemaphore | None = slots.awaited
+        self._held: list[BoundedSemaphore] = [slots.awaited, slots.all_awaited]
         self._lock = Lock()
 
     def make_late(self) -> None:
         """Leave the place to another: nobody waits for this search any more.  It stays when too many are late."""
-        if self._held is self._slots.awaited:
+        if self._slots.awaited in self._held:
             self._move_to(self._slots.late)
 
     def give_up(self) -> None:
@@ -41,28 +51,32 @@ class Slot:
     def give_back(self) -> None:
         """End the search's claim."""
         with self._lock:
-            if self._held is not None:
-                self._held.release()
-                self._held = None
+            self._leave()
 
     def _move_to(self, place: BoundedSemaphore) -> bool:
         with self._lock:
-            if self._held is None or self._held is place:
+            if not self._held or place in self._held:
                 return True
             if not place.acquire(blocking=False):
                 return False
-            self._held.release()
-            self._held = place
+            self._leave()
+            self._held = [place]
             return True
+
+    def _leave(self) -> None:
+        for place in self._held:
+            place.release()
+        self._held = []
 
 
 class Bulkheads:
-    """The slots of every source of every customer that was asked."""
+    """The slots of every source of every customer that was asked; ``count`` searches are awaited at the same time."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        self._all_awaited = BoundedSemaphore(count)
         self._slots: dict[tuple[str, str, int], Slots] = {}
 
     def of(self, tenant: Tenant, source: Source) -> Slots:
         """Return the slots of the source; a changed number of them makes new ones."""
         place = (tenant.id, source.name, tenant.lookup.slots)
-        return self._slots.get(place) or self._slots.setdefault(place, Slots(tenant.lookup.slots))
+        return self._slots.get(place) or self._slots.setdefault(place, Slots(tenant.lookup.slots, self._all_awaited))

@@ -52,12 +52,13 @@ def test_help_imports_nothing_heavy() -> None:
     assert set(HEAVY).isdisjoint(loaded.split())
 
 
-def test_a_bad_variable_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "value"), [("PORT", "eighty"), ("THREADS", "0"), ("WEB_WORKERS", "-1")])
+def test_a_bad_variable_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A variable that cannot be read ends with status 2 and its name on standard error, without a traceback."""
-    monkeypatch.setenv("M8CRM_PORT", "eighty")
+    monkeypatch.setenv(f"M8CRM_{name}", value)
     result = run("tenant", "list")
     assert result.exit_code == 2
-    assert "PORT" in result.stderr
+    assert name in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -174,3 +175,30 @@ def test_shared_number_follows_the_policy(desk: Desk, policy: str, name: str) ->
     assert desk.ask(tenant_of(Zoo(contacts=lambda: [old, new]), lookup=lookup)) == Hit(body=name.encode())
     others = [field.comment for field in desk.cards[0].contact.fields]
     assert others == (["Old"] if policy == "all" else [])
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_lookup_leaves_nothing_to_the_collector(desk: Desk, ends_well: bool) -> None:
+    """What a lookup made is freed when it ends: a collector that looks for cycles would hold up all that come after."""
+    crms = [Zoo(notes=lambda: [note(1)]), Zoo(tasks=lambda: [Task(timestamp=NOW)])]
+    crms = crms if ends_well else [Zoo(contacts=list), Zoo(contacts=list)]
+    desk.ask(tenant_of(*crms))
+
+    def found(lookups: int) -> int:
+        """Return how many objects the collector finds; what other tests' threads leave is in one round, not in all."""
+        counts = []
+        for round_ in range(3):
+            customers = [tenant_of(*crms, id=f"customer-{round_}-{i}") for i in range(lookups)]
+            gc.collect()
+            gc.disable()
+            for customer in customers:
+                assert isinstance(desk.ask(customer), Hit if ends_well else Miss)
+            if not lookups:
+                cycle: list[object] = []
+                cycle.append(cycle)
+                del cycle
+            counts.append(gc.collect())
+            gc.enable()
+        return min(counts)
+
+    assert (found(lookups=10), found(lookups=0)) == (0, 1)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from middleware.errors import CRMAuthError, CRMUnavailableError
 from middleware.lookup.card import Busy, Failed, Hit, Miss, TimedOut
+from middleware.lookup.service import Limits
 from middleware.lookup.verify import written_forms
 from middleware.model.contact import Contact, ContactNumber
 from middleware.model.phone import parse_number
@@ -104,6 +106,24 @@ def test_late_searches_are_bounded(desk: Desk) -> None:
     assert results == [TimedOut()] * 4 + [Busy()] * 2
     assert isinstance(desk.ask(tenant_of(Zoo(), id="other")), Hit)  # another customer does not notice
     hanging.release.set()
+
+
+def test_process_makes_no_more_answers_than_it_can(tmp_path: Path) -> None:
+    """So many searches of all customers are waited for and no more; late ones, and those of others, do not count."""
+    desk = Desk(tmp_path / "generations", limits=Limits(searches=2))
+    hanging = Hanging()
+    with ThreadPoolExecutor() as pool:
+        answers = [pool.submit(desk.ask, tenant_of(Zoo(contacts=hanging), id=name)) for name in ("one", "two")]
+        assert all(hanging.entered.acquire(timeout=5) for _ in answers)
+        assert desk.ask(tenant_of(Zoo(), id="three")) == Busy()
+        hanging.release.set()
+        assert [answer.result() for answer in answers] == [Hit(body=b"Ada Webb")] * 2
+    late = Hanging()
+    for name in ("four", "five", "six"):
+        assert desk.ask(tenant_of(Zoo(contacts=late), id=name), patience=0.02) == TimedOut()
+    assert isinstance(desk.ask(tenant_of(Zoo(), id="three")), Hit)
+    late.release.set()
+    desk.close()
 
 
 @pytest.mark.parametrize("first", [[], [ADA]])

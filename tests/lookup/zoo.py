@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from middleware.crm.base import Context, CRMAdapter
 from middleware.generations import Generations
 from middleware.lookup.card import Card, Result
-from middleware.lookup.service import LookupService
+from middleware.lookup.service import Limits, LookupService
 from middleware.lookup.shared import SharedAnswers
 from middleware.lookup.trace import Trace
 from middleware.model.activity import Call, Note, Task
@@ -97,6 +97,7 @@ class Desk:
     own_calls: list[Call] = field(default_factory=list)
     trace: Trace = field(default_factory=Trace)  # of the latest lookup
     store: SharedStore | None = None
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         self.generations = Generations(self.path, KEY)
@@ -106,6 +107,7 @@ class Desk:
             generations=self.generations,
             own_calls=lambda _tenant, _number: self.own_calls,
             shared=self.shared,
+            limits=self.limits,
             clock=lambda: self.now,
         )
 

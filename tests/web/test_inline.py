@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -16,7 +17,7 @@ from gunicorn.config import Config
 
 from middleware.web.connection import State
 from middleware.web.head import Framing
-from middleware.web.inline import InlineWorker
+from middleware.web.inline import ClosableQueue, InlineWorker
 from middleware.web.requests import READ_AT
 from tests.conftest import House
 from tests.web.serving import Address, exchange, read_all, read_answer, served
@@ -389,3 +390,20 @@ def test_fault_after_an_answer_costs_one_connection(monkeypatch: pytest.MonkeyPa
             patch.setattr(InlineWorker, "_write", lambda *_args: 1 / 0)
             assert exchange(address, GET).startswith(b"HTTP/1.1 200 OK\r\n")
         assert exchange(address, GET).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_late_thread_writes_into_nobody_elses_file() -> None:
+    """A thread that is done when its worker has ended does not wake it: the descriptor is another file's by then."""
+    queue = ClosableQueue()
+    queue.init()
+    queue.close()
+    reader, writer = os.pipe()
+    try:
+        assert queue._write_fd in (reader, writer)
+        queue.defer(print)
+        os.set_blocking(reader, False)
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 1)
+    finally:
+        os.close(reader)
+        os.close(writer)
