@@ -59,7 +59,8 @@ def read_query(query: str, tenant: Tenant) -> LookupQuery:
 @lru_cache(maxsize=2048)  # the same callers call again, and a fast answer must not pay for reading twice
 def _read_query(query: str, region: str, numeric_id_parameter: str) -> LookupQuery:
     args = MultiDict(parse_qsl(query, keep_blank_values=True, errors="werkzeug.url_quote"))  # as Flask reads it
-    loaded = _ARGS.load(_values(args))
+    values = _values(args)
+    loaded = values if "fromNumber" in values else _ARGS.load(values)  # a text is a text: nothing else can be wrong
     to_number = loaded.get("toNumber")
     return LookupQuery(
         number=parse_number(loaded["fromNumber"], region),
