@@ -20,7 +20,10 @@ def compose_stored(raw: bytes, sender: str, *, event_id: str, key: str, tenant: 
 
 def compose_call(event: CallEvent, *, event_id: str, key: str, tenant: Tenant) -> CallRecord:
     """Return the call as an adapter writes it; the contact is on the other side of the customer's own number."""
-    numbers = [parse_number(number, tenant.region) for number in (event.from_number, event.to_number)]
+    assert event.direction
+    assert event.started_at is not None
+    assert event.duration is not None
+    numbers = [parse_number(number or "", tenant.region) for number in (event.from_number, event.to_number)]
     contact, own = numbers if event.direction is Direction.INBOUND else numbers[::-1]
     direction = event.direction
     if contact.e164 in tenant.own_numbers and own.e164 not in tenant.own_numbers:
@@ -57,6 +60,8 @@ def spell_duration(duration: timedelta) -> str:
 
 
 def _body(event: CallEvent, contact: str, own: str, *, inbound: bool, tenant: Tenant) -> str:
+    assert event.started_at is not None
+    assert event.duration is not None
     started = event.started_at.astimezone(tenant.timezone)
     facts = {
         "Started": f"{started:%Y-%m-%d %H:%M:%S} ({tenant.timezone.key})",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Literal
 
 from middleware.model.phone import PhoneNumber
 
@@ -44,8 +46,91 @@ class LookupQuery:
 class EventKind(Enum):
     """What an event tells; a kind nobody knows is a value, never an error."""
 
+    RINGING = "ringing"
+    ANSWERED = "answered"
     CALL_ENDED = "call_ended"
+    VOICEMAIL = "voicemail"
+    RECORDING = "recording"
+    ANALYSIS = "analysis"  # what an AI made of the call
+    COMPONENT = "component"  # the call has passed a place in the PBX's call flow
     UNKNOWN = "unknown"
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether an event of this kind, alone, is a call for the CRM; the others only complete one."""
+        return self not in (EventKind.RINGING, EventKind.ANSWERED, EventKind.COMPONENT, EventKind.UNKNOWN)
+
+
+class Ending(Enum):
+    """How a call ended for the one who called; the values are the words people read."""
+
+    ANSWERED = "answered"
+    MISSED = "missed"
+    ABANDONED = "abandoned"  # the caller gave up in a queue or ring group
+    TIMED_OUT = "timed out"  # nobody answered in a queue or ring group
+    VOICEMAIL = "voicemail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """A recording, or a transcript, as the sender has it; ``expires_at`` is when its link dies."""
+
+    url: str
+    kind: Literal["recording", "transcript"] = "recording"
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One stage of a call's journey: who rang or spoke, as a member of which group; transfers make several."""
+
+    started_at: datetime | None = None
+    agent: str | None = None
+    number: str | None = None
+    group: str | None = None
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEvent:
+    """What one request told about one call, or what all of them together did; ``None`` is unknown.
+
+    ``key`` is the sender's own identity of the event: one that comes again with other content is an update.
+    Events that share one of ``call_ids`` speak of one call, whoever sent them: a sender whose ids are short
+    puts its name before them.  ``other_numbers`` are further numbers of ours that the call reached.  ``facts`` are for
+    people: labels and values that have no field of their own.  Moments are aware.
+    """
+
+    sender: str
+    kind: EventKind
+    key: str
+    call_ids: tuple[str, ...] = ()
+    direction: Direction | None = None
+    is_internal: bool = False
+    from_number: str | None = None
+    to_number: str | None = None
+    other_numbers: tuple[str, ...] = ()
+    started_at: datetime | None = None
+    answered_at: datetime | None = None
+    duration: timedelta | None = None  # of the whole call
+    talk_time: timedelta | None = None
+    wait_time: timedelta | None = None
+    ending: Ending | None = None
+    agent: str | None = None
+    username: str | None = None
+    answer_group: str | None = None
+    user_id: str | None = None
+    referred_to: str | None = None
+    referred_by: str | None = None
+    call_type: str | None = None
+    caller_name: str | None = None
+    contact_id: str | None = None  # the contact's id in the CRM, where the sender knows it
+    summary: str | None = None
+    action_items: tuple[str, ...] = ()
+    sentiment: str | None = None
+    media: tuple[Media, ...] = ()
+    journey: tuple[Leg, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +138,9 @@ class CallRecord:
     """One finished call, as an adapter writes it into the CRM.
 
     ``key`` is unique for the call within the customer and stays the same for every retry: write it into
-    the CRM where the CRM can refuse a second one.  ``subject`` and ``body`` are composed by the middleware
-    (plain text); the facts stand beside them for CRMs with fields of their own.
+    the CRM where the CRM can refuse a second one.  ``subject`` and ``body`` are composed by the middleware, in
+    the adapter's ``log_format``; the facts stand beside them for CRMs with fields of their own.  ``owner`` is the
+    CRM's id of the user who gets the log.  ``recording`` is a link for people.
     """
 
     id: str
@@ -72,37 +158,21 @@ class CallRecord:
     referred_to: str | None = None
     referred_by: str | None = None
     summary: str | None = None
+    ending: Ending | None = None
+    wait_time: timedelta | None = None
+    talk_time: timedelta | None = None
+    owner: str | None = None
+    contact_id: str | None = None
+    recording: str | None = None
+    transcript: str | None = None
+    action_items: tuple[str, ...] = ()
+    sentiment: str | None = None
+    journey: tuple[Leg, ...] = ()
 
     @property
     def ended_at(self) -> datetime:
         """When the call was over."""
         return self.started_at + self.duration
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallEvent:
-    """What one request told about one call, parsed and not yet composed (specs/001, Automatic Call Logging).
-
-    ``key`` is the sender's own identity of the call; two events with one key speak of one call.
-    """
-
-    sender: str
-    kind: EventKind
-    key: str
-    direction: Direction
-    from_number: str
-    to_number: str
-    started_at: datetime
-    duration: timedelta
-    agent: str | None = None
-    username: str | None = None
-    answer_group: str | None = None
-    user_id: str | None = None
-    referred_to: str | None = None
-    referred_by: str | None = None
-    call_type: str | None = None
-    summary: str | None = None
-    extra: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,190 @@
+"""Several events, one call: which of them speak of the same, and what they say together.
+
+Events meet by an id that they share; else by the two numbers and starts that are the same but for a few seconds
+(``join_within``); else by a transfer: a leg with the same contact that begins while the one before it lasts, or
+right after, at the number that one was referred to, or by the number that referred it.  An event without a
+start (specs/004) meets a call of its number that has just ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any
+
+from middleware.model.call import CallEvent, Direction, Ending, EventKind, Leg
+from middleware.model.phone import parse_number
+from middleware.tenants.tenant import Tenant
+
+LATE = timedelta(minutes=15)  # after the end of a call, in which what an AI made of it is expected
+LONGEST = timedelta(days=1)  # call; events further apart are not compared
+SENDERS = ("calllog", "recording", "cdr", "pbx", "postcall")  # whose word counts first
+KINDS = tuple(
+    EventKind[name] for name in "CALL_ENDED VOICEMAIL RECORDING ANALYSIS ANSWERED RINGING COMPONENT UNKNOWN".split()
+)
+ENDINGS = (Ending.ANSWERED, Ending.VOICEMAIL, Ending.TIMED_OUT, Ending.ABANDONED, Ending.MISSED)  # who was reached wins
+_SINGLE = (
+    "agent username answer_group user_id referred_to referred_by call_type caller_name contact_id summary sentiment "
+    "answered_at talk_time wait_time"
+).split()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """An event with what the comparison needs: its numbers as E.164 or as they came, and when it was received."""
+
+    event: CallEvent
+    received_at: datetime
+    contact: str | None
+    own: frozenset[str]
+    referred_to: str | None = None
+    referred_by: str | None = None
+
+    @property
+    def begin(self) -> datetime:
+        """When its call, or leg, began, as far as is known."""
+        return self.event.started_at or self.received_at
+
+    @property
+    def end(self) -> datetime:
+        """When its call, or leg, was over."""
+        return self.begin + (self.event.duration or timedelta())
+
+    def marks(self) -> list[str]:
+        """Return what candidates for the same call have one of in common with it."""
+        ids = [f"id {call_id}" for call_id in self.event.call_ids]
+        return [*ids, *([f"contact {self.contact}"] if self.contact else [])]
+
+
+def hear(event: CallEvent, received_at: datetime, tenant: Tenant) -> Heard:
+    """Return the event with its sides told apart."""
+    contact, own = _sides(event, tenant)
+    others = {_text(number, tenant) for number in event.other_numbers}
+    return Heard(
+        event=event,
+        received_at=received_at,
+        contact=contact,
+        own=frozenset(number for number in {own, *others} if number),
+        referred_to=_text(event.referred_to, tenant),
+        referred_by=_text(event.referred_by, tenant),
+    )
+
+
+def is_same_call(one: Heard, other: Heard, join_within: timedelta) -> bool:
+    """Whether the two speak of one call; symmetric."""
+    if set(one.event.call_ids) & set(other.event.call_ids):
+        return True
+    if one.contact is None or one.contact != other.contact:
+        return False
+    if one.event.started_at is None or other.event.started_at is None:
+        return _is_late_word(one, other, join_within) or _is_late_word(other, one, join_within)
+    if one.own & other.own and abs(one.begin - other.begin) <= join_within:
+        return True
+    return _is_transfer(one, other, join_within) or _is_transfer(other, one, join_within)
+
+
+def merge(heard: Iterable[Heard], join_within: timedelta) -> CallEvent:
+    """Return what all events of one call say together, in whatever order they came."""
+    latest = _latest(heard)
+    ranked = sorted(latest, key=_rank)
+    first = ranked[0].event
+    started_at, duration = _span(ranked)
+    events = [one.event for one in ranked]
+    earliest = min(one.begin for one in ranked)
+    beginning = next(one.event for one in ranked if one.begin - earliest <= join_within)
+    changes: dict[str, Any] = {name: _first(events, name) for name in _SINGLE}
+    return replace(
+        first,
+        kind=min((event.kind for event in events), key=KINDS.index),
+        call_ids=tuple(sorted({call_id for event in events for call_id in event.call_ids})),
+        direction=beginning.direction or _first(events, "direction"),
+        is_internal=all(event.is_internal for event in events if event.direction)
+        and any(e.is_internal for e in events),
+        from_number=beginning.from_number or _first(events, "from_number"),
+        to_number=beginning.to_number or _first(events, "to_number"),
+        other_numbers=tuple(sorted({number for event in events for number in event.other_numbers})),
+        started_at=started_at,
+        duration=duration,
+        ending=min((event.ending for event in events if event.ending), key=ENDINGS.index, default=None),
+        action_items=tuple(dict.fromkeys(item for event in events for item in event.action_items)),
+        media=tuple({media.url: media for event in reversed(events) for media in reversed(event.media)}.values())[::-1],
+        journey=_journey(ranked),
+        facts={label: fact for event in reversed(events) for label, fact in event.facts.items()},
+        **changes,
+    )
+
+
+def _sides(event: CallEvent, tenant: Tenant) -> tuple[str | None, str | None]:
+    """Return the contact's number and ours."""
+    caller, called = _text(event.from_number, tenant), _text(event.to_number, tenant)
+    contact, own = (called, caller) if event.direction is Direction.OUTBOUND else (caller, called)
+    if contact in tenant.own_numbers and own not in tenant.own_numbers:
+        contact, own = own, contact
+    return contact, own
+
+
+def _text(number: str | None, tenant: Tenant) -> str | None:
+    return str(parse_number(number, tenant.region)) or None if number else None
+
+
+def _is_late_word(late: Heard, call: Heard, join_within: timedelta) -> bool:
+    is_late = late.event.started_at is None and call.event.started_at is not None
+    return is_late and call.begin - join_within <= late.received_at <= call.end + LATE
+
+
+def _is_transfer(leg: Heard, following: Heard, join_within: timedelta) -> bool:
+    if not leg.begin - join_within <= following.begin <= leg.end + join_within:
+        return False
+    return leg.referred_to in following.own or following.referred_by in leg.own
+
+
+def _latest(heard: Iterable[Heard]) -> list[Heard]:
+    """Return the latest version of every event: a sender who sends one again knows more by then."""
+    known: dict[tuple[str, str], Heard] = {}
+    for one in sorted(heard, key=lambda one: one.received_at):
+        known[one.event.sender, one.event.key] = one
+    return list(known.values())
+
+
+def _rank(one: Heard) -> tuple[int, int, datetime, str]:
+    event = one.event
+    sender = SENDERS.index(event.sender) if event.sender in SENDERS else len(SENDERS)
+    return sender, KINDS.index(event.kind), one.begin, event.key
+
+
+def _span(ranked: Sequence[Heard]) -> tuple[datetime | None, timedelta | None]:
+    """Return begin and length as one sender has them: each counts ringing and talking in his own way."""
+    timed = [one for one in ranked if one.event.started_at]
+    measured = [one for one in timed if one.event.duration is not None]
+    if not timed:
+        return None, _first([one.event for one in ranked], "duration")
+    sender = (measured or timed)[0].event.sender
+    legs = [one for one in measured or timed if one.event.sender == sender]
+    begin = min(one.begin for one in legs)
+    return begin, max(one.end for one in legs) - begin if measured else None
+
+
+def _journey(ranked: Sequence[Heard]) -> tuple[Leg, ...]:
+    """Return the call's stages in order: those that senders tell, and each event that has an agent or a group."""
+    legs: dict[tuple[object, ...], Leg] = {}
+    for one in ranked:
+        event = one.event
+        own = Leg(
+            started_at=event.started_at,
+            agent=event.agent or event.username,
+            group=event.answer_group,
+            ending=event.ending,
+        )
+        for leg in (*event.journey, *([own] if (own.agent or own.group) and not event.journey else [])):
+            legs.setdefault((leg.agent, leg.group), leg)
+    timed = sorted((leg for leg in legs.values() if leg.started_at), key=attrgetter("started_at"))
+    return (*timed, *(leg for leg in legs.values() if not leg.started_at))
+
+
+def _first(events: Iterable[CallEvent], name: str) -> Any:
+    return next((value for event in events if (value := getattr(event, name)) is not None), None)
+
+
+assert set(_SINGLE) <= {field.name for field in fields(CallEvent)}
