@@ -109,3 +109,23 @@ class CRMRejectedError(CRMError):
 
 class UnsupportedError(CRMError):
     """The CRM or its adapter cannot do this."""
+
+
+_WORDS = {
+    CRMTimeoutError: "it did not answer in time",
+    CRMUnavailableError: "it could not be reached, or answered with a fault of its own",
+    RateLimitedError: "it wants to be asked less often",
+    NotAskedError: "it wants a pause",
+    BudgetError: "the budget of requests to it is used up",
+    BreakerOpenError: "it failed time and again and is left alone for a while",
+    CRMResponseError: "its answer cannot be read",
+    CRMAuthError: "it refuses the credentials, or a right is missing",
+    CRMRejectedError: "it refuses the request",
+    UnsupportedError: "it has no such thing",
+}
+_BY_NAME = {kind.__name__: words for kind, words in _WORDS.items()}
+
+
+def in_words(name: str) -> str:
+    """Return what the error class called ``name`` says of a CRM, for people, with the name to search a log for."""
+    return f"{_BY_NAME.get(name, 'its adapter has a fault; the log has the place')} ({name})"

@@ -211,7 +211,10 @@ def _print_end(told: dict[str, Any]) -> None:
 
     style = "bold green" if "hit" in told["outcome"] else "bold yellow"
     words = f" in {told['ms']:g} ms. {told['reason'] or ''}".rstrip()
-    Console(highlight=False).print(Text.assemble((told["outcome"], style), words), soft_wrap=True)
+    console = Console(highlight=False)
+    console.print(Text.assemble((told["outcome"], style), words), soft_wrap=True)
+    if told["outcome"] == "failed":
+        console.print("`m8crm check --live` tries every customer's CRM and says what is missing.", soft_wrap=True)
 
 
 def _print_steps(told: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from middleware.errors import in_words
 from middleware.model.activity import Activity
 from middleware.model.contact import Contact, Link
 
@@ -57,6 +58,11 @@ class Failed:
 
     reason: str
     retry_after: timedelta | None = None
+
+    @property
+    def words(self) -> str:
+        """What happened, for people."""
+        return in_words(self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

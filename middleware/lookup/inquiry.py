@@ -284,8 +284,10 @@ class Inquiry:
         words = []
         for place in sorted({*self._missed(founds), *founds}):
             result, taken, name = self._results.get(place), self._searches[place], self.question.sources[place].name
-            if isinstance(result, Busy | Failed | TimedOut):
-                words.append(f"{name}: {getattr(result, 'reason', 'all slots are taken')}")
+            if isinstance(result, Failed):
+                words.append(f"{name}: {result.words}")
+            elif isinstance(result, Busy):
+                words.append(f"{name}: all slots are taken")
             elif taken:
                 words += [f"{name}: {part}" for part in taken[0].missing()]
         return words

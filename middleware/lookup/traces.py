@@ -174,4 +174,6 @@ def outcome_of(result: Result) -> str:
 
 def reason_of(result: Result) -> str | None:
     """Return why there is no contact, where that is known."""
-    return result.reason if isinstance(result, Miss | Failed) else None
+    if isinstance(result, Failed):
+        return f"The CRM failed: {result.words}."
+    return result.reason if isinstance(result, Miss) else None

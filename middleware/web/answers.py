@@ -57,7 +57,7 @@ def lookup_answer(result: Result, tenant: Tenant) -> Answer:
             return problem_answer(503, "Too many lookups wait for this customer's CRM.", retry_after=RETRY_AFTER)
         case Failed():
             wait = result.retry_after or RETRY_AFTER
-            return problem_answer(503, f"The CRM could not be asked ({result.reason}).", retry_after=wait)
+            return problem_answer(503, f"The CRM failed: {result.words}.", retry_after=wait)
         case TimedOut():
             return problem_answer(504, "The CRM did not answer in time.", retry_after=RETRY_AFTER)
 

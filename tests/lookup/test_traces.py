@@ -77,7 +77,11 @@ def test_trace_holds_neither_number_nor_name(kept: TraceLog, tmp_path: Path) -> 
         (Hit(body=b"{}", is_partial=True), "partial hit", None),
         (Hit(body=b"{}", is_stale=True), "stale hit", None),
         (Miss(reason="Nobody."), "miss", "Nobody."),
-        (Failed(reason="CRMAuthError"), "failed", "CRMAuthError"),
+        (
+            Failed(reason="CRMAuthError"),
+            "failed",
+            "The CRM failed: it refuses the credentials, or a right is missing (CRMAuthError).",
+        ),
         (Busy(), "busy", None),
         (TimedOut(), "timed out", None),
     ],
