@@ -6,16 +6,7 @@ from datetime import timedelta
 
 from middleware.model.call import CallEvent, CallRecord, Direction
 from middleware.model.phone import parse_number
-from middleware.receivers.body import read_json
-from middleware.receivers.calllog import parse_calllog
 from middleware.tenants.tenant import Tenant
-
-PARSERS = {"calllog": parse_calllog}
-
-
-def compose_stored(raw: bytes, sender: str, *, event_id: str, key: str, tenant: Tenant) -> CallRecord:
-    """Return the call of an event as it was stored; raises what its receiver raises."""
-    return compose_call(PARSERS[sender](read_json(raw)), event_id=event_id, key=f"m8-{key[:32]}", tenant=tenant)
 
 
 def compose_call(event: CallEvent, *, event_id: str, key: str, tenant: Tenant) -> CallRecord:

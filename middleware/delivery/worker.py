@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from datetime import timedelta
+from functools import partial
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -16,15 +17,18 @@ from sqlalchemy import Row
 
 from middleware.crm.threads import DaemonPool
 from middleware.delivery import schedule
-from middleware.delivery.compose import compose_stored
+from middleware.delivery.calls import digest_of, hear_body, merged_event, record_of
 from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
 from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
+from middleware.inbox.calls import Heard
+from middleware.inbox.planning import Plan, Planner
 from middleware.inbox.queue import LEASE, Claimed, Lane, Queue
-from middleware.inbox.store import Inbox
+from middleware.inbox.store import Body, Inbox, StoredCall, body_of
 from middleware.model.call import CallRecord
 from middleware.model.deadline import Deadline
 from middleware.model.phone import NumberKind
+from middleware.receivers.body import UnreadableBody
 from middleware.receivers.fields import FieldErrors
 from middleware.tenants.registry import Tenants
 from middleware.tenants.tenant import Tenant
@@ -56,6 +60,7 @@ class Worker:
         self._inbox = inbox
         self._tenants = tenants
         self._queue = Queue(inbox)
+        self._planner = Planner(inbox)
         self._on_delivered = on_delivered
         self._random = random
         self._hard_deadline = hard_deadline
@@ -114,10 +119,10 @@ class Worker:
 
         future.add_done_callback(done)
 
-    # events -> deliveries -----------------------------------------------------------------------------
+    # events -> calls -> deliveries --------------------------------------------------------------------
     def _plan(self) -> None:
         after = 0
-        while rows := self._queue.queued(after=after):
+        while rows := self._planner.queued(after=after):
             for row in rows:
                 self._plan_event(row)
             after = rows[-1].seq
@@ -126,22 +131,44 @@ class Worker:
         tenant = self._tenants.get(row.tenant)
         if tenant is None:  # his file is broken or gone: the event waits
             return
+
+        def known(body: Body) -> Heard | None:
+            try:
+                return hear_body(body, tenant)
+            except (FieldErrors, UnreadableBody):  # since a schema has changed
+                return None
+
         try:
-            call = compose_stored(row.raw, row.sender, event_id=row.id, key=row.key, tenant=tenant)
+            heard = hear_body(body_of(row), tenant)
+            self._planner.plan(row, heard, known, tenant.calls.join_within, partial(self._decide, tenant))
         except FieldErrors as error:
-            self._queue.set_aside(row.seq, "quarantined", json.dumps(error.errors, default=str))
-            return
+            self._planner.set_aside(row.seq, json.dumps(error.errors, default=str))
+        except StorageError:
+            raise
         except Exception as error:  # one event that nobody can compose must not hold up all customers
             log.error("event_not_composed", event_id=row.id, customer=row.tenant, error=type(error).__name__)
-            self._queue.set_aside(row.seq, "quarantined", json.dumps({"event": [type(error).__name__]}))
-            return
-        kind = call.contact_number.kind
-        if call.contact_number.e164 in tenant.own_numbers or kind not in (NumberKind.DIALLABLE, NumberKind.OPAQUE):
-            self._queue.set_aside(row.seq, "ignored", f"The other side is {kind.value} or the customer's own number.")
-        elif not tenant.calls.log_to:
-            self._queue.set_aside(row.seq, "ignored", "The customer has no CRM that calls are logged to.")
-        else:
-            self._queue.plan(row.seq, tenant.calls.log_to)
+            self._planner.set_aside(row.seq, json.dumps({"event": [type(error).__name__]}))
+
+    def _decide(self, tenant: Tenant, bodies: Sequence[Body]) -> Plan:
+        """Return where the call is written, and when, or why it is not."""
+        event = merged_event(bodies, tenant)
+        if not event.kind.is_logged:
+            return Plan(state="noted", reason="Nothing says yet that the call has ended.")
+        record = record_of(StoredCall(id="", key="", bodies=tuple(bodies)), tenant)
+        kind = record.contact_number.kind
+        if record.contact_number.e164 in tenant.own_numbers or kind not in (NumberKind.DIALLABLE, NumberKind.OPAQUE):
+            return Plan(state="ignored", reason=f"The other side is {kind.value} or the customer's own number.")
+        if not tenant.calls.log_to:
+            return Plan(state="ignored", reason="The customer has no CRM that calls are logged to.")
+        now = self._inbox.now().timestamp()
+        missing = set(tenant.calls.expect) - {body.sender for body in bodies}
+        patience = bodies[0].received_at.timestamp() + tenant.calls.wait.total_seconds() if missing else now
+        return Plan(channels={name: patience if self._waits(tenant, name) else now for name in tenant.calls.log_to})
+
+    def _waits(self, tenant: Tenant, channel: str) -> bool:
+        """Whether the channel's record cannot be completed later, so that all parts should be there at once."""
+        source = tenant.source(channel)
+        return source is not None and not source.adapter.can("update_call")
 
     # one lane -----------------------------------------------------------------------------------------
     def _work_lane(self, place: Lane) -> int:
@@ -177,21 +204,24 @@ class Worker:
 
     def _attempt(self, tenant: Tenant, place: Lane, claimed: Claimed) -> Outcome:
         began = time.monotonic()
-        outcome, call = self._try(tenant, place, claimed)
+        outcome, record = self._try(tenant, place, claimed)
         took = round((time.monotonic() - began) * 1000)
         changes = self._changes(claimed, outcome)
+        if record:
+            changes["written"] = digest_of(record)
         told = {
             "took_ms": took,
             "outcome": type(outcome).__name__.lower() if changes.get("state") != "dead" else "dead",
             "error": getattr(outcome, "error", None),
             "words": outcome.words,
         }
-        self._queue.finish(place, claimed, changes, told, call)
-        if call:
-            self._on_delivered(tenant.id, str(call.contact_number))
+        self._queue.finish(place, claimed, changes, told, record)
+        if record:
+            self._on_delivered(tenant.id, str(record.contact_number))
         log.info(
             "delivery",
-            event_id=claimed.event_id,
+            event_id=claimed.call.bodies[0].event_id,
+            call_id=claimed.call.id,
             customer=tenant.id,
             channel=place.channel,
             outcome=told["outcome"],
@@ -209,14 +239,17 @@ class Worker:
         source = tenant.source(place.channel)
         assert source is not None
         try:
-            facts = {"event_id": claimed.event_id, "key": claimed.key}
-            call = compose_stored(claimed.raw, claimed.sender, **facts, tenant=tenant)
-            job = Job(tenant=tenant, source=source, call=call, is_in_doubt=claimed.is_in_doubt, earlier=claimed.earlier)
+            record = record_of(claimed.call, tenant)
+            if claimed.earlier and not claimed.is_in_doubt and claimed.written == digest_of(record):
+                return Delivered(words="The CRM has all of it.", logged=claimed.earlier), None
+            job = Job(
+                tenant=tenant, source=source, call=record, is_in_doubt=claimed.is_in_doubt, earlier=claimed.earlier
+            )
             deadline = Deadline.after(self._hard_deadline)
             future = self._pool.submit(write_call, job, deadline)
             try:
                 outcome = future.result(timeout=self._hard_deadline.total_seconds())
-                return outcome, call if isinstance(outcome, Delivered) else None
+                return outcome, record if isinstance(outcome, Delivered) else None
             except TimeoutError:
                 if future.done():  # the adapter itself raised it
                     raise
@@ -239,7 +272,7 @@ class Worker:
             case Ignored() | Dead():
                 return {"state": "ignored" if isinstance(outcome, Ignored) else "dead", "finished_at": now}
             case Parked():
-                is_old = now - claimed.received_at > schedule.PARK_FOR.total_seconds()
+                is_old = now - claimed.call.bodies[0].received_at.timestamp() > schedule.PARK_FOR.total_seconds()
                 due = self._at(schedule.PARK_LOOK.total_seconds())
                 return {"state": "dead" if is_old else "parked", "due_at": due, "first_attempt_at": None}
             case Wait() | Paused():  # nothing was written and no attempt is used up

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, or_, select, update
+from sqlalchemy import Connection, and_, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from middleware.inbox.store import Inbox
-from middleware.inbox.tables import attempt, delivery, event, lane, logged_call
+from middleware.inbox.store import Inbox, StoredCall, bodies_of
+from middleware.inbox.tables import attempt, call, delivery, lane, logged_call
 from middleware.model.call import CallRecord, LoggedCall
 
 LEASE = 30.0  # seconds; longer than an adapter's hard deadline, renewed before every delivery
-_older = delivery.alias("older")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +28,18 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A delivery that is in flight now, and its event."""
+    """A delivery that is in flight now, and its call; ``earlier`` is how the CRM has it already."""
 
     id: int
-    event_id: str
-    key: str
-    sender: str
-    raw: bytes
+    call: StoredCall
+    call_seq: int
+    version: int
     attempts: int
     first_attempt_at: float
-    received_at: float
     crashes: int
     is_in_doubt: bool
     earlier: LoggedCall | None
+    written: str | None  # digest of the record that the CRM has
 
 
 class Queue:
@@ -52,38 +49,6 @@ class Queue:
         self._inbox = inbox
         self._database = inbox.database
         self.owner = secrets.token_hex(8)
-
-    def queued(self, limit: int = 100, after: int = 0) -> list[Row[Any]]:
-        """Return events that have no deliveries yet, oldest first, behind the sequence number ``after``."""
-        wanted = and_(event.c.state == "queued", event.c.seq > after)
-        with self._database.read() as connection:
-            return list(connection.execute(select(event).where(wanted).order_by(event.c.seq).limit(limit)))
-
-    def plan(self, seq: int, channels: Iterable[str]) -> None:
-        """Make the event's deliveries, once, whoever else plans it at the same time."""
-        dialect = postgresql if self._database.dialect == "postgresql" else sqlite
-        with self._database.write() as connection:
-            row = connection.execute(
-                update(event)
-                .where(event.c.seq == seq, event.c.state == "queued")
-                .values(state="planned")
-                .returning(event.c.tenant, event.c.key)
-            ).first()
-            for channel in channels if row else ():
-                place = {"tenant": row.tenant, "channel": channel}  # type: ignore[union-attr]
-                due = self._now()
-                connection.execute(
-                    dialect.insert(delivery)
-                    .values(event_seq=seq, key=row.key, state="waiting", due_at=due, **place)  # type: ignore[union-attr]
-                    .on_conflict_do_nothing()
-                )
-                connection.execute(dialect.insert(lane).values(place).on_conflict_do_nothing())
-
-    def set_aside(self, seq: int, state: str, reason: str) -> None:
-        """Mark an event that will not be delivered: ``ignored`` or ``quarantined``."""
-        with self._database.write() as connection:
-            wanted = and_(event.c.seq == seq, event.c.state == "queued")
-            connection.execute(update(event).where(wanted).values(state=state, reason=reason))
 
     def claim_lanes(self, limit: int) -> list[Lane]:
         """Lease lanes that have something due and that no other worker holds."""
@@ -110,19 +75,9 @@ class Queue:
         ]
 
     def claim_next(self, place: Lane) -> Claimed | None:
-        """Renew the lease, and mark the oldest due delivery of the lane as in flight, its attempt counted.
-
-        A delivery waits while an older one of the same call is unfinished.
-        """
+        """Renew the lease, and mark the oldest due delivery of the lane as in flight, its attempt counted."""
         now = self._now()
-        blocked = exists().where(
-            _older.c.tenant == delivery.c.tenant,
-            _older.c.channel == delivery.c.channel,
-            _older.c.key == delivery.c.key,
-            _older.c.event_seq < delivery.c.event_seq,
-            _older.c.state.in_(("waiting", "parked")),
-        )
-        due = and_(_in_lane(place), delivery.c.state.in_(("waiting", "parked")), delivery.c.due_at <= now, ~blocked)
+        due = and_(_in_lane(place), delivery.c.state.in_(("waiting", "parked")), delivery.c.due_at <= now)
         with self._database.write() as connection:
             renewed = connection.execute(
                 update(lane).where(_is_held(place, self.owner)).values(lease_until=now + LEASE)
@@ -130,10 +85,10 @@ class Queue:
             if not renewed.rowcount:  # another worker has it
                 return None
             row = connection.execute(
-                select(delivery, event.c.id.label("event_id"), event.c.sender, event.c.raw, event.c.received_at)
-                .join(event, delivery.c.event_seq == event.c.seq)
+                select(delivery, call.c.id.label("call_id"), call.c.key, call.c.version)
+                .join(call, delivery.c.call_seq == call.c.seq)
                 .where(due)
-                .order_by(delivery.c.event_seq)
+                .order_by(delivery.c.call_seq)
                 .limit(1)
             ).first()
             if row is None:
@@ -147,49 +102,48 @@ class Queue:
                 "in_flight": True,
             }
             connection.execute(update(delivery).where(delivery.c.id == row.id).values(marked))
-            earlier = connection.execute(
-                select(delivery.c.external_id, delivery.c.url)
-                .where(_in_lane(place), delivery.c.key == row.key, delivery.c.state == "delivered")
-                .where(delivery.c.event_seq < row.event_seq, delivery.c.external_id.is_not(None))
-                .order_by(delivery.c.event_seq.desc())
-            ).first()
+            bodies = bodies_of(connection, row.call_seq)
         return Claimed(
             id=row.id,
-            event_id=row.event_id,
-            key=row.key,
-            sender=row.sender,
-            raw=row.raw,
+            call=StoredCall(id=row.call_id, key=row.key, bodies=bodies),
+            call_seq=row.call_seq,
+            version=row.version,
             attempts=marked["attempts"],
             first_attempt_at=marked["first_attempt_at"],
-            received_at=row.received_at,
             crashes=marked["crashes"],
             is_in_doubt=marked["in_doubt"],
-            earlier=LoggedCall(external_id=earlier.external_id, url=earlier.url) if earlier else None,
+            earlier=LoggedCall(external_id=row.external_id, url=row.url) if row.external_id else None,
+            written=row.written,
         )
 
     def finish(
-        self, place: Lane, claimed: Claimed, changes: dict[str, Any], told: dict[str, Any], call: CallRecord | None
+        self, place: Lane, claimed: Claimed, changes: dict[str, Any], told: dict[str, Any], record: CallRecord | None
     ) -> None:
-        """Write how the attempt ended: ``changes`` to the delivery, ``told`` for people, ``call`` if it was logged."""
+        """Write how the attempt ended: ``changes`` to the delivery, ``told`` for people, ``record`` if it was logged.
+
+        A call of which more has come meanwhile is due again.
+        """
         with self._database.write() as connection:
+            version = connection.execute(select(call.c.version).where(call.c.seq == claimed.call_seq)).scalar()
+            if changes.get("state", "waiting") != "waiting" and version != claimed.version:
+                changes |= {"state": "waiting", "due_at": self._now(), "first_attempt_at": None}
             connection.execute(update(delivery).where(delivery.c.id == claimed.id).values(in_flight=False, **changes))
             connection.execute(attempt.insert().values(delivery_id=claimed.id, at=self._now(), **told))
-            if call:
-                self._remember(connection, place, claimed, call, changes.get("url"))
+            if record:
+                self._remember(connection, place, claimed, record, changes.get("url"))
 
     def _remember(
-        self, connection: Connection, place: Lane, claimed: Claimed, call: CallRecord, url: str | None
+        self, connection: Connection, place: Lane, claimed: Claimed, record: CallRecord, url: str | None
     ) -> None:
-        """Keep that the number's call is in the CRM; a later event of the same call takes its place."""
+        """Keep that the number's call is in the CRM."""
         insert = (postgresql if self._database.dialect == "postgresql" else sqlite).insert(logged_call)
         latest = {
-            "number": self._inbox.hash_number(place.tenant_id, str(call.contact_number)),
-            "event_seq": select(event.c.seq).where(event.c.id == claimed.event_id).scalar_subquery(),
-            "started_at": call.started_at.timestamp(),
+            "number": self._inbox.hash_number(place.tenant_id, str(record.contact_number)),
+            "started_at": record.started_at.timestamp(),
             "url": url,
         }
-        row = insert.values(tenant=place.tenant_id, key=claimed.key, **latest)
-        connection.execute(row.on_conflict_do_update(index_elements=["tenant", "key"], set_=latest))
+        row = insert.values(tenant=place.tenant_id, call_seq=claimed.call_seq, **latest)
+        connection.execute(row.on_conflict_do_update(index_elements=["call_seq"], set_=latest))
 
     def release(self, place: Lane, **changes: Any) -> None:
         """Give the lane back; ``changes`` say when and whether it goes on."""
@@ -216,4 +170,4 @@ def _is_held(place: Lane, owner: str) -> Any:
 
 
 def _in_lane(place: Lane) -> Any:
-    return or_(and_(delivery.c.tenant == place.tenant_id, delivery.c.channel == place.channel))
+    return and_(delivery.c.tenant == place.tenant_id, delivery.c.channel == place.channel)

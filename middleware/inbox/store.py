@@ -6,16 +6,17 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from middleware.inbox.database import Database
-from middleware.inbox.tables import attempt, delivery, event, lane, logged_call
+from middleware.inbox.tables import attempt, call, delivery, event, lane, logged_call
 
 Status = Literal["accepted", "duplicate", "quarantined"]
 
@@ -58,14 +59,24 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedEvent:
-    """An event whose call is in a CRM, at ``url`` where the CRM has pages."""
+class Body:
+    """What a sender sent, as it was stored."""
+
+    event_id: str
+    sender: str
+    raw: bytes
+    content_type: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCall:
+    """A call with all that was sent about it, in the order it came; ``url`` is its page in a CRM."""
 
     id: str
-    sender: str
     key: str
-    raw: bytes
-    url: str | None
+    bodies: tuple[Body, ...]
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +88,8 @@ class Summary:
     paused: int
 
 
-_UNFINISHED_FIRST = ("queued", "waiting", "dead", "parked", "delivered", "quarantined", "ignored")
+_UNFINISHED_FIRST = ("queued", "waiting", "dead", "parked", "delivered", "quarantined", "ignored", "noted")
+_BODY = (event.c.id, event.c.sender, event.c.raw, event.c.content_type, event.c.received_at)
 
 
 class Inbox:
@@ -123,16 +135,16 @@ class Inbox:
             return Accepted(id=connection.execute(select(event.c.id).where(same)).scalar_one(), status="duplicate")
 
     def find_event(self, event_id: str) -> StoredEvent | None:
-        """Return the event with all its attempts."""
+        """Return the event with all attempts to write its call."""
         with self.database.read() as connection:
-            row = connection.execute(select(event).where(event.c.id == event_id)).first()
+            row = connection.execute(_EVENTS.where(event.c.id == event_id)).first()
             if row is None:
                 return None
-            deliveries = connection.execute(select(delivery).where(delivery.c.event_seq == row.seq)).all()
+            deliveries = connection.execute(select(delivery).where(delivery.c.call_seq == row.call_seq)).all()
             tries = connection.execute(
                 select(attempt, delivery.c.channel)
                 .join(delivery, attempt.c.delivery_id == delivery.c.id)
-                .where(delivery.c.event_seq == row.seq)
+                .where(delivery.c.call_seq == row.call_seq)
                 .order_by(attempt.c.id)
             ).all()
         return _stored(row, deliveries, tuple(map(_attempt, tries)))
@@ -147,24 +159,26 @@ class Inbox:
         """Return the latest events that match, newest first, without their attempts."""
         with self.database.read() as connection:
             rows = connection.execute(
-                select(event).where(_matches(tenant_id, state, sender)).order_by(event.c.seq.desc()).limit(limit)
+                _EVENTS.where(_matches(tenant_id, state, sender)).order_by(event.c.seq.desc()).limit(limit)
             ).all()
-            seqs = [row.seq for row in rows]
-            deliveries = connection.execute(select(delivery).where(delivery.c.event_seq.in_(seqs))).all()
-        return [_stored(row, [d for d in deliveries if d.event_seq == row.seq]) for row in rows]
+            seqs = {row.call_seq for row in rows}
+            deliveries = connection.execute(select(delivery).where(delivery.c.call_seq.in_(seqs))).all()
+        return [_stored(row, [d for d in deliveries if d.call_seq == row.call_seq]) for row in rows]
 
-    def list_logged(self, tenant_id: str, number: str, limit: int = 10) -> list[LoggedEvent]:
+    def list_logged(self, tenant_id: str, number: str, limit: int = 10) -> list[StoredCall]:
         """Return the latest calls of ``number`` that were written into the customer's CRM, newest first."""
         wanted = and_(logged_call.c.tenant == tenant_id, logged_call.c.number == self.hash_number(tenant_id, number))
         with self.database.read() as connection:
             rows = connection.execute(
-                select(event.c.id, event.c.sender, event.c.raw, logged_call.c.key, logged_call.c.url)
-                .join(event, logged_call.c.event_seq == event.c.seq)
+                select(call.c.seq, call.c.id, call.c.key, logged_call.c.url)
+                .join(call, logged_call.c.call_seq == call.c.seq)
                 .where(wanted)
                 .order_by(logged_call.c.started_at.desc())
                 .limit(limit)
             ).all()
-        return [LoggedEvent(id=row.id, sender=row.sender, key=row.key, raw=row.raw, url=row.url) for row in rows]
+            return [
+                StoredCall(id=row.id, key=row.key, url=row.url, bodies=bodies_of(connection, row.seq)) for row in rows
+            ]
 
     def hash_number(self, tenant_id: str, number: str) -> str:
         """Return what the tables hold in place of a phone number."""
@@ -177,18 +191,20 @@ class Inbox:
         """
         wanted = and_(_matches(tenant_id, state, None), event.c.id.in_(ids) if ids else event.c.seq > 0)
         with self.database.write() as connection:
-            rows = connection.execute(select(event.c.seq, event.c.tenant, event.c.state).where(wanted)).all()
+            rows = connection.execute(select(event.c.seq, event.c.call_seq, event.c.tenant).where(wanted)).all()
             seqs = [row.seq for row in rows]
+            calls = {row.call_seq for row in rows}
             due = {"state": "waiting", "due_at": self.now().timestamp(), "first_attempt_at": None, "crashes": 0}
-            open_ = and_(delivery.c.event_seq.in_(seqs), delivery.c.state != "delivered")
-            retried = set(connection.execute(select(delivery.c.event_seq).where(open_)).scalars())
+            open_ = and_(delivery.c.call_seq.in_(calls), delivery.c.state != "delivered")
+            opened = set(connection.execute(select(delivery.c.call_seq).where(open_)).scalars())
             connection.execute(update(delivery).where(open_).values(due))
-            again = and_(event.c.seq.in_(seqs), event.c.state.in_(("quarantined", "ignored")))
-            retried |= set(connection.execute(select(event.c.seq).where(again)).scalars())
+            ignored = select(call.c.seq).where(call.c.seq.in_(calls), call.c.state == "ignored")
+            again = and_(event.c.seq.in_(seqs), or_(event.c.state == "quarantined", event.c.call_seq.in_(ignored)))
+            queued = set(connection.execute(select(event.c.seq).where(again)).scalars())
             connection.execute(update(event).where(again).values(state="queued", reason=None))
             free = {"paused_revision": None, "due_at": 0.0, "failures": 0}
             connection.execute(update(lane).where(lane.c.tenant.in_({row.tenant for row in rows})).values(free))
-        return len(retried)
+        return len(queued | {row.seq for row in rows if row.call_seq in opened})
 
     def summary(self) -> Summary:
         """Return how the inbox stands."""
@@ -198,6 +214,8 @@ class Inbox:
                 select(event.c.state, func.count()).where(event.c.state != "planned").group_by(event.c.state)
             ).all()
             counted = [*counted, *connection.execute(select(delivery.c.state, func.count()).group_by(delivery.c.state))]
+            unlogged = select(call.c.state, func.count()).where(call.c.state != "logged").group_by(call.c.state)
+            counted = [*counted, *connection.execute(unlogged)]
             queued = connection.execute(select(func.min(event.c.received_at)).where(event.c.state == "queued")).scalar()
             waiting = connection.execute(
                 select(func.min(delivery.c.due_at)).where(delivery.c.state == "waiting")
@@ -205,8 +223,11 @@ class Inbox:
             paused = connection.execute(
                 select(func.count()).select_from(lane).where(lane.c.paused_revision.is_not(None))
             ).scalar_one()
+        states: Counter[str] = Counter()
+        for state, count in counted:
+            states[state] += count
         oldest = min(filter(None, (queued, waiting)), default=now)
-        return Summary(states={row[0]: row[1] for row in counted}, oldest_due=max(0.0, now - oldest), paused=paused)
+        return Summary(states=dict(states), oldest_due=max(0.0, now - oldest), paused=paused)
 
     def check(self) -> None:
         """Raise ``StorageError`` unless something can be written now."""
@@ -216,6 +237,10 @@ class Inbox:
     def close(self) -> None:
         """Close the database."""
         self.database.close()
+
+    def hash_mark(self, tenant_id: str, mark: str) -> str:
+        """Return what the tables hold in place of what events have in common."""
+        return self._hash(tenant_id, "mark", mark.encode(errors="replace"))
 
     def _hash(self, tenant_id: str, sender: str, content: bytes) -> str:
         return hmac.new(self._key, f"{tenant_id}\0{sender}\0".encode() + content, hashlib.sha256).hexdigest()
@@ -227,15 +252,40 @@ def _matches(tenant_id: str | None, state: str | None, sender: str | None) -> Co
         wanted.append(event.c.tenant == tenant_id)
     if sender:
         wanted.append(event.c.sender == sender)
-    if state in ("queued", "quarantined", "ignored"):
+    if state in ("queued", "quarantined"):
         wanted.append(event.c.state == state)
     elif state:
-        wanted.append(event.c.seq.in_(select(delivery.c.event_seq).where(delivery.c.state == state)))
+        delivered = select(delivery.c.call_seq).where(delivery.c.state == state)
+        unlogged = select(call.c.seq).where(call.c.state == state)
+        wanted.append(or_(event.c.call_seq.in_(delivered), event.c.call_seq.in_(unlogged)))
+        wanted.append(event.c.state == "planned")
     return and_(*wanted)
 
 
+def bodies_of(connection: Connection, call_seq: int) -> tuple[Body, ...]:
+    """Return all that was sent about a call, in the order it came."""
+    rows = connection.execute(select(*_BODY).where(event.c.call_seq == call_seq).order_by(event.c.seq))
+    return tuple(map(body_of, rows))
+
+
+def body_of(row: Any) -> Body:
+    """Return what an event's row holds."""
+    return Body(
+        event_id=row.id,
+        sender=row.sender,
+        raw=row.raw,
+        content_type=row.content_type,
+        received_at=datetime.fromtimestamp(row.received_at, UTC),
+    )
+
+
+_EVENTS = select(event, call.c.state.label("call_state"), call.c.reason.label("call_reason")).outerjoin(
+    call, event.c.call_seq == call.c.seq
+)
+
+
 def _stored(row: Row[Any], deliveries: Sequence[Row[Any]], attempts: tuple[Attempt, ...] = ()) -> StoredEvent:
-    states = [d.state for d in deliveries] if row.state == "planned" else [row.state]
+    states = [d.state for d in deliveries] or [row.call_state] if row.state == "planned" else [row.state]
     waiting = [d.due_at for d in deliveries if d.state in ("waiting", "parked")]
     return StoredEvent(
         id=row.id,
@@ -243,7 +293,7 @@ def _stored(row: Row[Any], deliveries: Sequence[Row[Any]], attempts: tuple[Attem
         sender=row.sender,
         received_at=datetime.fromtimestamp(row.received_at, UTC),
         state=min(states, key=_UNFINISHED_FIRST.index, default="delivered"),
-        reason=row.reason,
+        reason=row.reason or (row.call_reason if row.state == "planned" else None),
         raw=row.raw,
         due_at=datetime.fromtimestamp(min(waiting), UTC) if waiting else None,
         external_id=next((d.external_id for d in deliveries if d.external_id), None),

@@ -1,9 +1,10 @@
-"""The tables: what came (``event``), what is to be written where (``delivery``), who works on it (``lane``).
+"""The tables: what came (``event``), of which ``call``, what is to be written where (``delivery``), by whom (``lane``).
 
-A delivery is one event for one channel (a CRM of the customer): accepting an event must stay one insert that
-knows nothing of the customer's CRMs, so the worker makes its deliveries.  A worker leases the lane, a
-customer's channel, and not the event: that gives order, isolation and back-off per customer.
-``attempt`` tells people what was tried.  Moments are Unix seconds.
+A delivery is one call for one channel (a CRM of the customer): accepting an event must stay one insert that
+knows nothing of calls or of the customer's CRMs, so the worker makes calls of events, and their deliveries.  ``mark``
+finds the events that may speak of the same call.  A worker leases the lane, a customer's channel, and not the
+event: that gives order, isolation and back-off per customer.  ``attempt`` tells people what was tried.  Moments are
+Unix seconds.
 """
 
 from __future__ import annotations
@@ -37,21 +38,46 @@ event = Table(
     Column("content_type", String(100), nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("received_at", Float, nullable=False),
-    Column("state", String(16), nullable=False),  # queued, planned, quarantined, ignored
-    Column("reason", Text),  # field errors as JSON, or why it was ignored
+    Column("state", String(16), nullable=False),  # queued, planned, quarantined
+    Column("reason", Text),  # field errors as JSON
+    Column("call_seq", ForeignKey("call.seq"), index=True),
     UniqueConstraint("tenant", "sender", "key", "digest"),
     Index("event_queued", "state", "seq"),
+)
+
+call = Table(
+    "call",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("tenant", String(63), nullable=False),
+    Column("key", String(64), nullable=False),  # its first event's, which is the same should that event come again
+    Column("version", Integer, nullable=False, default=0),  # counts its events
+    Column("state", String(16), nullable=False),  # logged; ignored or noted, which nobody writes into a CRM
+    Column("reason", Text),  # why nobody does
+)
+
+# what events of one call have in common: an id, or the contact's number, and about when
+mark = Table(
+    "mark",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("tenant", String(63), nullable=False),
+    Column("what", String(64), nullable=False),  # keyed hash
+    Column("begin", Float, nullable=False),
+    Column("end", Float, nullable=False),
+    Column("event_seq", ForeignKey("event.seq"), nullable=False, index=True),
+    Index("mark_what", "tenant", "what", "begin"),
 )
 
 delivery = Table(
     "delivery",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("event_seq", ForeignKey("event.seq"), nullable=False),
+    Column("call_seq", ForeignKey("call.seq"), nullable=False),
     Column("tenant", String(63), nullable=False),
     Column("channel", String(63), nullable=False),
-    Column("key", String(64), nullable=False),
-    Column("state", String(16), nullable=False),  # waiting, parked, delivered, dead
+    Column("state", String(16), nullable=False),  # waiting, parked, delivered, dead, ignored
     Column("due_at", Float, nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("first_attempt_at", Float),
@@ -61,10 +87,10 @@ delivery = Table(
     Column("maybe_duplicate", Boolean, nullable=False, default=False),
     Column("external_id", Text),
     Column("url", Text),
+    Column("written", String(64)),  # keyed hash of the record that the CRM has
     Column("finished_at", Float),
-    UniqueConstraint("event_seq", "channel"),
+    UniqueConstraint("call_seq", "channel"),
     Index("delivery_due", "tenant", "channel", "state", "due_at"),
-    Index("delivery_key", "tenant", "channel", "key"),
 )
 
 # what was written for whom: completes a card until the CRM's own search shows the call
@@ -74,11 +100,9 @@ logged_call = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("tenant", String(63), nullable=False),
     Column("number", String(64), nullable=False),  # keyed hash
-    Column("key", String(64), nullable=False),
-    Column("event_seq", ForeignKey("event.seq"), nullable=False),
+    Column("call_seq", ForeignKey("call.seq"), nullable=False, unique=True),
     Column("started_at", Float, nullable=False),
     Column("url", Text),
-    UniqueConstraint("tenant", "key"),
     Index("logged_call_number", "tenant", "number", "started_at"),
 )
 

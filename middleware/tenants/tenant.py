@@ -40,6 +40,9 @@ class CallsConfig:
 
     log_to: tuple[str, ...] = ()
     unknown: UnknownPolicy = "park"
+    join_within: timedelta = timedelta(seconds=5)  # starts of one call, as several senders have them
+    expect: tuple[str, ...] = ()  # senders that are waited for where a CRM's record cannot be completed later
+    wait: timedelta = timedelta(minutes=2)  # for how long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, current_app, g, json, request
@@ -12,10 +11,9 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
 from middleware.inbox.store import Accepted
-from middleware.model.call import CallEvent
-from middleware.receivers import calllog
 from middleware.receivers.body import UnreadableBody, read_json
 from middleware.receivers.fields import FieldErrors
+from middleware.receivers.registry import RECEIVERS, Receiver
 from middleware.tenants.tenant import Tenant
 from middleware.web.auth import authenticated
 from middleware.web.body import read_body
@@ -23,21 +21,6 @@ from middleware.web.problems import problem
 from middleware.web.schemas.query import MessageSchema
 
 blueprint = Blueprint("events", __name__, description="Calls that have ended.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receiver:
-    """One sender: whose secret it brings, what its body looks like, and how it is understood."""
-
-    sender: str
-    secret: str
-    schema: type[Schema]
-    parse: Callable[[object], CallEvent]
-
-
-RECEIVERS = (
-    Receiver(sender=calllog.SENDER, secret="insights", schema=calllog.CallLogSchema, parse=calllog.parse_calllog),  # noqa: S106
-)
 
 
 class AcceptedSchema(Schema):
@@ -96,5 +79,5 @@ def _acknowledge(accepted: Accepted, errors: dict[str, Any] | None) -> Response:
     return Response(json.dumps(answer), 200, mimetype="application/json")
 
 
-for _receiver in RECEIVERS:
+for _receiver in RECEIVERS.values():
     blueprint.route(f"/<tenant_id:customer>/{_receiver.sender}", methods=["POST"])(_view(_receiver))

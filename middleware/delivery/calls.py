@@ -1,0 +1,44 @@
+"""From what senders sent about a call to the record of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from middleware.delivery.compose import compose_call
+from middleware.inbox.calls import Heard, hear, merge
+from middleware.inbox.store import Body, StoredCall
+from middleware.model.call import CallEvent, CallRecord
+from middleware.receivers.body import UnreadableBody
+from middleware.receivers.fields import FieldErrors
+from middleware.receivers.registry import RECEIVERS
+from middleware.tenants.tenant import Tenant
+
+
+def hear_body(body: Body, tenant: Tenant) -> Heard:
+    """Return the event of a stored body; raises ``FieldErrors`` or ``UnreadableBody``."""
+    event = RECEIVERS[body.sender].parse_stored(body.raw, body.content_type)
+    return hear(event, body.received_at, tenant)
+
+
+def merged_event(bodies: Sequence[Body], tenant: Tenant) -> CallEvent:
+    """Return what the bodies say together; those that are not understood any more say nothing."""
+    heard = []
+    for body in bodies:
+        try:
+            heard.append(hear_body(body, tenant))
+        except (FieldErrors, UnreadableBody):
+            if len(bodies) == 1:
+                raise
+    return merge(heard, tenant.calls.join_within)
+
+
+def record_of(stored: StoredCall, tenant: Tenant) -> CallRecord:
+    """Return the call as it is written into a CRM."""
+    event = merged_event(stored.bodies, tenant)
+    return compose_call(event, event_id=stored.id, key=f"m8-{stored.key[:32]}", tenant=tenant)
+
+
+def digest_of(record: CallRecord) -> str:
+    """Return what tells two states of a call's record apart."""
+    return hashlib.sha256(repr(record).encode()).hexdigest()
