@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from middleware.inbox.store import StoredEvent
     from middleware.settings import Settings
 
-STATES = click.Choice(["queued", "waiting", "delivered", "parked", "dead", "ignored", "quarantined"])
+STATES = click.Choice(["queued", "waiting", "delivered", "parked", "dead", "ignored", "noted", "quarantined", "purged"])
 
 
 @click.command()

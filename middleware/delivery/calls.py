@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from urllib.parse import unquote_to_bytes
 
 from middleware.delivery.compose import compose_call
 from middleware.inbox.calls import Heard, hear, merge
 from middleware.inbox.store import Body, StoredCall
 from middleware.model.call import CallEvent, CallRecord
+from middleware.model.phone import PhoneNumber
 from middleware.receivers.body import UnreadableBody
 from middleware.receivers.fields import FieldErrors
 from middleware.receivers.registry import RECEIVERS
 from middleware.tenants.tenant import Tenant
+
+_SEPARATORS = r"[\s().\-/]{0,3}"  # that people write between digits
 
 
 def hear_body(body: Body, tenant: Tenant) -> Heard:
@@ -42,3 +47,21 @@ def record_of(stored: StoredCall, tenant: Tenant) -> CallRecord:
 def digest_of(record: CallRecord) -> str:
     """Return what tells two states of a call's record apart."""
     return hashlib.sha256(repr(record).encode()).hexdigest()
+
+
+def speaks_of(number: PhoneNumber, tenant: Tenant) -> Callable[[Body], bool]:
+    """Return what tells whether a body has the number: as one of the call's, or anywhere in its text."""
+    spelt = {number.international, number.national_digits} - {""}
+    pattern = "|".join(_SEPARATORS.join(digits) for digits in spelt) or re.escape(number.raw)
+    anywhere = re.compile(rf"(?<!\d)(?:00)?(?:{pattern})(?!\d)".encode())
+
+    def speaks(body: Body) -> bool:
+        if anywhere.search(unquote_to_bytes(body.raw)):
+            return True
+        try:
+            heard = hear_body(body, tenant)
+        except (FieldErrors, UnreadableBody):
+            return False
+        return str(number) in (heard.contact, heard.referred_to, heard.referred_by, *heard.own)
+
+    return speaks

@@ -24,6 +24,7 @@ from middleware.errors import CRMTimeoutError, StorageError
 from middleware.inbox.calls import Heard
 from middleware.inbox.planning import Plan, Planner
 from middleware.inbox.queue import LEASE, Claimed, Lane, Queue
+from middleware.inbox.retention import Retention
 from middleware.inbox.store import Body, Inbox, StoredCall, body_of
 from middleware.model.call import CallRecord
 from middleware.model.deadline import Deadline
@@ -37,6 +38,7 @@ HARD_DEADLINE = timedelta(seconds=10)  # of one attempt, all its requests togeth
 POLL = 0.2  # seconds between two looks at an idle inbox
 LANES = 64  # at the same time, per worker
 BATCH = 50  # deliveries of a lane before others have their turn
+PURGE_EVERY = timedelta(hours=1)
 RECHECK = 5.0  # seconds until a paused lane looks whether its configuration has changed
 
 assert HARD_DEADLINE.total_seconds() * 2 < LEASE, "a lease must outlast an attempt"
@@ -61,6 +63,8 @@ class Worker:
         self._tenants = tenants
         self._queue = Queue(inbox)
         self._planner = Planner(inbox)
+        self._retention = Retention(inbox)
+        self._purge_at = inbox.now()
         self._on_delivered = on_delivered
         self._random = random
         self._hard_deadline = hard_deadline
@@ -95,6 +99,7 @@ class Worker:
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
+                self._purge()
                 self._plan()
                 with self._lock:
                     free = LANES - len(self._running)
@@ -105,6 +110,13 @@ class Worker:
             except Exception as error:  # the dispatcher must live; what it met is in the log
                 log.exception("dispatcher_failed", error=type(error).__name__)
             self._stopping.wait(POLL)
+
+    def _purge(self) -> None:
+        """Once an hour, remove what has been kept long enough."""
+        now = self._inbox.now()
+        if now >= self._purge_at:
+            self._purge_at = now + PURGE_EVERY
+            self._retention.purge()
 
     def _launch(self, place: Lane) -> None:
         future = self._pool.submit(self._work_lane, place)

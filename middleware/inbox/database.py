@@ -53,6 +53,16 @@ class Database:
         with _as_storage_error(), self._engine.connect().execution_options(**_READ) as connection:
             yield connection
 
+    def compact(self) -> None:
+        """Leave nothing of what was removed on the disk; other databases than SQLite see to that themselves."""
+        if self.dialect != "sqlite":
+            return
+        with _as_storage_error(), closing(self._engine.raw_connection()) as connection:
+            # removed rows are overwritten (secure_delete), in the write-ahead log at first: it is emptied, too
+            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if is_busy:
+                raise StorageError("the database is in use: what was removed may still be in its log; do it again")
+
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()

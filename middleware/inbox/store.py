@@ -88,7 +88,7 @@ class Summary:
     paused: int
 
 
-_UNFINISHED_FIRST = ("queued", "waiting", "dead", "parked", "delivered", "quarantined", "ignored", "noted")
+_UNFINISHED_FIRST = ("queued", "waiting", "dead", "parked", "delivered", "quarantined", "ignored", "noted", "purged")
 _BODY = (event.c.id, event.c.sender, event.c.raw, event.c.content_type, event.c.received_at)
 
 
@@ -252,7 +252,7 @@ def _matches(tenant_id: str | None, state: str | None, sender: str | None) -> Co
         wanted.append(event.c.tenant == tenant_id)
     if sender:
         wanted.append(event.c.sender == sender)
-    if state in ("queued", "quarantined"):
+    if state in ("queued", "quarantined", "purged"):
         wanted.append(event.c.state == state)
     elif state:
         delivered = select(delivery.c.call_seq).where(delivery.c.state == state)

@@ -38,7 +38,7 @@ event = Table(
     Column("content_type", String(100), nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("received_at", Float, nullable=False),
-    Column("state", String(16), nullable=False),  # queued, planned, quarantined
+    Column("state", String(16), nullable=False),  # queued, planned, quarantined, purged
     Column("reason", Text),  # field errors as JSON
     Column("call_seq", ForeignKey("call.seq"), index=True),
     UniqueConstraint("tenant", "sender", "key", "digest"),

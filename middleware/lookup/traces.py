@@ -140,6 +140,16 @@ class TraceLog:
             raise StorageError(f"{self._path} cannot be read ({error})") from None
         return [_kept(dict(zip(columns.split(", "), row, strict=True))) for row in rows]
 
+    def forget(self, customer: str, number: str) -> int:
+        """Remove every trace of the customer's lookups of ``number`` (E.164), and return how many there were."""
+        self.flush()
+        try:
+            with self._open() as database:
+                gone = "DELETE FROM trace WHERE customer = ? AND number = ?"
+                return database.execute(gone, (customer, masked(number, self._key))).rowcount
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path} cannot be written ({error})") from None
+
     def _row(self, at: float, trace: Trace, took: float, customer: str, number: str, result: Result) -> tuple[Any, ...]:
         number = masked(number, self._key) if number else ""
         ms = round(took * 1000, 1)
@@ -148,7 +158,9 @@ class TraceLog:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self._path, timeout=1.0)) as database:
-            database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + _TABLE)
+            database.executescript(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON;" + _TABLE
+            )
             with database:
                 yield database
 
