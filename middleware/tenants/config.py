@@ -30,7 +30,7 @@ from middleware.tenants.tenant import CallsConfig, LookupConfig, Source, Tenant
 
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_BUDGET = timedelta(seconds=2.8)  # of M8Com's 3 s
-RECEIVERS = ("insights",)
+RECEIVERS = ("insights", "recording", "pbx", "cdr", "postcall")
 _timezones = cache(available_timezones)  # opens every file of the tz database: 20 ms
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
