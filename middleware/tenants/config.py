@@ -30,7 +30,8 @@ from middleware.tenants.tenant import CallsConfig, LookupConfig, Source, Tenant
 
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_BUDGET = timedelta(seconds=2.8)  # of M8Com's 3 s
-RECEIVERS = ("insights",)
+RECEIVERS = ("insights", "recording", "pbx", "cdr", "postcall")  # who has a secret of its own
+SENDERS = ("calllog", "recording", "pbx", "cdr", "postcall")
 _timezones = cache(available_timezones)  # opens every file of the tz database: 20 ms
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -90,6 +91,9 @@ _Calls = Schema.from_dict(
     {
         "log_to": fields.List(fields.String()),
         "unknown": fields.String(validate=validate.OneOf(["park", "ignore"])),
+        "join_within": Duration(),
+        "expect": fields.List(fields.String(validate=validate.OneOf(SENDERS))),
+        "wait": Duration(validate=_at_most(timedelta(hours=1))),
     }
 )
 _REGION = validate.OneOf(sorted(SUPPORTED_REGIONS), error="Write a country as ISO 3166 has it, e.g. SE.")
@@ -277,6 +281,7 @@ def _adapter(
 def _calls(table: dict[str, Any], sources: tuple[Source, ...], reading: _Reading) -> CallsConfig:
     able = [source.name for source in sources if source.adapter.can("log_call")]
     log_to = table.pop("log_to", able)
+    table["expect"] = tuple(table.get("expect", ()))
     for name in log_to:
         if name not in able and not reading.problems:
             can = f"these can: {', '.join(able)}" if able else "none of this customer's can"
