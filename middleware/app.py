@@ -131,7 +131,8 @@ def _describe(api: ProblemApi) -> None:
     """Tell the OpenAPI description what no view says by itself."""
     tenant_id = {"type": "string", "pattern": f"^{TenantIdConverter.regex}$"}
     api.register_converter(TenantIdConverter, lambda _converter: tenant_id)
-    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    for name, scheme in events.SECURITY_SCHEMES.items():
+        api.spec.components.security_scheme(name, scheme)
     api.spec.options["security"] = [{"bearer": []}]
     for name, schema in ACTIVITY_SCHEMAS.items():
         api.spec.components.schema(name, schema=schema)

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from middleware.demo import crm, files
+from middleware.tenants.config import RECEIVERS
 from middleware.tenants.secrets import digest, new_secret
 
 KNOWN_NUMBERS = {
@@ -32,15 +33,19 @@ def build_demo(folder: Path, *, now: datetime) -> list[DemoCustomer]:
     """Make what is missing in ``folder``; what is there stays: secrets, and calls that were logged."""
     for name in ("customers", "crm", "secrets"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    secrets = load_secrets(folder) or {"nordlys": {"insights": new_secret()}, "harbour": {"insights": new_secret()}}
+    secrets = load_secrets(folder) or {
+        name: {receiver: new_secret() for receiver in RECEIVERS} for name in KNOWN_NUMBERS
+    }
     _write(folder / SECRETS, json.dumps(secrets))
-    _write(folder / "secrets" / "nordlys.insights", secrets["nordlys"]["insights"])
+    for receiver, secret in secrets["nordlys"].items():
+        _write(folder / "secrets" / f"nordlys.{receiver}", secret)
     for name, build in (("nordlys", crm.build_swedish), ("harbour", crm.build_british)):
         if not (path := folder / "crm" / f"{name}.db").exists():
             build(path, now)
     nordlys, harbour = (folder.resolve() / "crm" / f"{name}.db" for name in ("nordlys", "harbour"))
     _write(folder / "customers" / "nordlys.toml", files.SWEDISH % {"database": nordlys})
-    filled = files.BRITISH % {"database": harbour, "digest": digest(secrets["harbour"]["insights"])}
+    digests = "\n".join(f'{receiver} = ["{digest(secret)}"]' for receiver, secret in secrets["harbour"].items())
+    filled = files.BRITISH % {"database": harbour, "secrets": digests}
     _write(folder / "customers" / "harbour.toml", filled)
     return [
         DemoCustomer(

@@ -11,6 +11,10 @@ own_numbers = ["+46846500400"]         # never looked up: the other side of the 
 
 [secrets]
 insights = [{ file = "../secrets/nordlys.insights" }]   # or "sha256:…" or { env = "…" }; several are valid together
+recording = [{ file = "../secrets/nordlys.recording" }] # every receiver has a secret of its own
+pbx = [{ file = "../secrets/nordlys.pbx" }]
+cdr = [{ file = "../secrets/nordlys.cdr" }]
+postcall = [{ file = "../secrets/nordlys.postcall" }]
 
 [lookup]
 budget = "2.6s"                        # of M8Com's 3 s
@@ -70,7 +74,8 @@ timezone = "Europe/London"
 own_numbers = ["+442079460100"]
 
 [secrets]
-insights = ["%(digest)s"]              # m8crm tenant secret makes one
+# one for each receiver; m8crm tenant secret makes them
+%(secrets)s
 
 [lookup]
 several = "all"                        # contacts that share the number are named on the card

@@ -26,7 +26,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         try:
-            self._engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _server(url)
+            self.engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _server(url)
         except (SQLAlchemyError, OSError, sqlite3.Error) as error:
             raise StorageError(f"the database cannot be opened ({type(error).__name__})") from None
         self._write_lock = Lock()  # writers of one process queue here, fairly, and not in SQLite
@@ -34,7 +34,7 @@ class Database:
     @property
     def dialect(self) -> str:
         """The name of SQLAlchemy's dialect, e.g. ``sqlite``."""
-        return self._engine.dialect.name
+        return self.engine.dialect.name
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -42,7 +42,7 @@ class Database:
         if not self._write_lock.acquire(timeout=WAIT):
             raise StorageError("the database is locked")
         try:
-            with _as_storage_error(), self._engine.begin() as connection:
+            with _as_storage_error(), self.engine.begin() as connection:
                 yield connection
         finally:
             self._write_lock.release()
@@ -50,14 +50,14 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads."""
-        with _as_storage_error(), self._engine.connect().execution_options(**_READ) as connection:
+        with _as_storage_error(), self.engine.connect().execution_options(**_READ) as connection:
             yield connection
 
     def compact(self) -> None:
         """Leave nothing of what was removed on the disk; other databases than SQLite see to that themselves."""
         if self.dialect != "sqlite":
             return
-        with _as_storage_error(), closing(self._engine.raw_connection()) as connection:
+        with _as_storage_error(), closing(self.engine.raw_connection()) as connection:
             # removed rows are overwritten (secure_delete), in the write-ahead log at first: it is emptied, too
             is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if is_busy:
@@ -65,7 +65,7 @@ class Database:
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 @contextmanager

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from middleware.errors import StorageError
+from middleware.inbox.committer import Committer
 from middleware.inbox.database import Database
 from middleware.inbox.tables import attempt, call, delivery, event, lane, logged_call
 
@@ -97,6 +99,7 @@ class Inbox:
 
     def __init__(self, database_url: str, *, key: bytes, now: Callable[[], datetime]) -> None:
         self.database = Database(database_url)
+        self._committer = Committer(self.database)
         self.now = now
         self._key = key
 
@@ -114,6 +117,25 @@ class Inbox:
 
         The same key with another content is another event: an update of the same call.
         """
+        answer: SimpleQueue[Accepted | StorageError] = SimpleQueue()
+        self.begin(tenant_id, sender, answer.put, key=key, raw=raw, content_type=content_type, errors=errors)
+        accepted = answer.get()
+        if isinstance(accepted, StorageError):
+            raise accepted
+        return accepted
+
+    def begin(
+        self,
+        tenant_id: str,
+        sender: str,
+        done: Callable[[Accepted | StorageError], None],
+        *,
+        key: str,
+        raw: bytes,
+        content_type: str,
+        errors: dict[str, Any] | None = None,
+    ) -> None:
+        """Have ``done`` called, on another thread, with what :meth:`accept` returns or raises."""
         event_id = secrets.token_hex(12)
         row: dict[str, Any] = {
             "id": event_id,
@@ -127,12 +149,14 @@ class Inbox:
             "state": "queued" if errors is None else "quarantined",
             "reason": None if errors is None else json.dumps(errors, default=str),
         }
-        insert = (postgresql if self.database.dialect == "postgresql" else sqlite).insert(event)
-        with self.database.write() as connection:
-            if connection.execute(insert.values(row).on_conflict_do_nothing()).rowcount:
-                return Accepted(id=event_id, status="accepted" if errors is None else "quarantined")
-            same = and_(*(event.c[name] == row[name] for name in ("tenant", "sender", "key", "digest")))
-            return Accepted(id=connection.execute(select(event.c.id).where(same)).scalar_one(), status="duplicate")
+
+        def stored(result: str | StorageError) -> None:
+            if isinstance(result, StorageError):
+                return done(result)
+            status: Status = "duplicate" if result != event_id else "accepted" if errors is None else "quarantined"
+            return done(Accepted(id=result, status=status))
+
+        self._committer.store(row, stored)
 
     def find_event(self, event_id: str) -> StoredEvent | None:
         """Return the event with all attempts to write its call."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 LARGEST = 2**53  # beyond it JSON numbers are no longer exact
+_LAST = 253_402_300_799_000 - 86_400_000  # milliseconds; any zone has it before the year 10000
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_LONGEST = timedelta(days=3650)
+_WORLDWIDE = 16  # characters of an id that no other sender uses for something else
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # text that databases and encoders refuse
 
 
@@ -55,3 +61,139 @@ def load(schema: Schema, document: object) -> dict[str, Any]:
         # the messages alone: the error itself holds the body
         raise FieldErrors(dict(error.messages_dict)) from None
     return loaded
+
+
+class Identity(fields.String):
+    """What an event is known by: a text that is not empty, or a whole number."""
+
+    default_error_messages = {"invalid": "Not a text or a whole number."}  # noqa: RUF012 - as marshmallow declares it
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: Any) -> str:
+        text = plain_text(value)
+        if text is None or isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
+            raise self.make_error("invalid")
+        return text.removesuffix(".0") if isinstance(value, float) else text
+
+
+class Loose(fields.String):
+    """A text that may be anything: numbers are taken as texts, and what is no text at all is as good as missing."""
+
+    def __init__(self, description: str = "", **kwargs: Any) -> None:
+        about = {"metadata": {"description": description}} if description else {}
+        super().__init__(**{"allow_none": True, "load_default": None, **about, **kwargs})
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: Any) -> str | None:  # type: ignore[override]
+        return plain_text(value)
+
+
+class Anything(fields.Raw):
+    """A value of any shape."""
+
+    def __init__(self, description: str = "") -> None:
+        super().__init__(allow_none=True, load_default=None, metadata={"description": description})
+
+
+class Flag(fields.Boolean):
+    """1 or 0, however it is written; what is neither is as good as missing."""
+
+    def __init__(self, description: str = "") -> None:
+        super().__init__(allow_none=True, load_default=None, metadata={"description": description})
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: Any) -> bool | None:  # type: ignore[override]
+        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(
+            (plain_text(value) or "").lower()
+        )
+
+
+class Span(fields.Float):
+    """A span, in ``unit`` on the wire; form data has it as a text."""
+
+    def __init__(self, unit: timedelta, description: str = "") -> None:
+        super().__init__(allow_none=True, load_default=None, metadata={"description": description})
+        self._unit = unit
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: Any) -> timedelta | None:  # type: ignore[override]
+        if value == "":
+            return None
+        number = _number(value)
+        if number is None or not 0 <= number <= _LONGEST / self._unit:
+            raise ValidationError("Not a span in range.")
+        return number * self._unit
+
+
+class Millis(fields.Integer):
+    """A moment in Unix milliseconds."""
+
+    def __init__(self, description: str = "") -> None:
+        super().__init__(allow_none=True, load_default=None, metadata={"description": description})
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: Any) -> datetime | None:  # type: ignore[override]
+        if value == "":
+            return None
+        number = _number(value)
+        if number is None or not 0 <= number <= _LAST:
+            raise ValidationError("Not a moment in Unix milliseconds.")
+        return _EPOCH + timedelta(milliseconds=number)
+
+
+class Moment(fields.String):
+    """A moment as ISO 8601 has it, naive when it came without an offset."""
+
+    def __init__(self, description: str = "") -> None:
+        super().__init__(allow_none=True, load_default=None, metadata={"description": description})
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: Any) -> datetime | None:  # type: ignore[override]
+        text = value.strip() if isinstance(value, str) else value
+        if text == "":
+            return None
+        try:
+            moment = datetime.fromisoformat(text)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise ValidationError("Not a moment of ISO 8601.") from None
+        if not 1970 <= moment.year < 9999:  # what lies outside breaks when it is moved to another zone
+            raise ValidationError("Not a moment of ISO 8601 after 1970.")
+        return moment
+
+
+def plain_text(value: object) -> str | None:
+    """Return a text that can be stored of a text or number; ``None`` for what is neither, or empty."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        return None
+    return _UNSTORABLE.sub("\ufffd", str(value).strip()) or None
+
+
+def any_text(value: object) -> str | None:
+    """Return what a value of any shape says, on one line for people; ``None`` when it says nothing."""
+    if isinstance(value, dict):
+        told = {plain_text(key): any_text(inner) for key, inner in value.items()}
+        return ", ".join(f"{key}: {inner}" for key, inner in told.items() if inner) or None
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(any_text, value))) or None
+    return plain_text(value)
+
+
+def call_id(sender: str, identity: str) -> str:
+    """Return how a call's id is compared with other senders': short ones are no ids of the whole world."""
+    return identity if len(identity) >= _WORLDWIDE else f"{sender}:{identity}"
+
+
+def aware(moment: datetime | None, zone: tzinfo = UTC) -> datetime | None:
+    """Return the moment with an offset; a naive one is in ``zone``."""
+    return moment.replace(tzinfo=zone) if moment and moment.tzinfo is None else moment
+
+
+def between(begin: datetime | None, end: datetime | None) -> timedelta | None:
+    """Return the span between two moments, if both are known and in order."""
+    return end - begin if begin and end and end >= begin else None
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

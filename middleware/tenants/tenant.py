@@ -86,7 +86,7 @@ class Source:
 class Tenant:
     """One customer.  A ``Tenant`` and never a string is what the other rooms get.
 
-    ``secrets`` holds per receiver (``insights``, later ``pbx`` …) the SHA-256 digests (32 bytes each) that are
+    ``secrets`` holds per receiver (``insights``, ``pbx`` …) the SHA-256 digests (32 bytes each) that are
     valid now; ``revision`` changes whenever anything of the configuration does; ``own_numbers`` are E.164.
     """
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
+from middleware.receivers.registry import RECEIVERS
 from tests.conftest import House
 
 
@@ -18,8 +19,13 @@ def test_description_is_openapi_3_1(house: House) -> None:
     """The description names every route of a sender and its secret."""
     document = house.client.get("/-/openapi.json").get_json()
     assert document["openapi"] == "3.1.0"
-    assert set(document["paths"]) == {"/{customer}/lookup", "/{customer}/calllog"}
-    assert document["components"]["securitySchemes"] == {"bearer": {"type": "http", "scheme": "bearer"}}
+    assert set(document["paths"]) == {f"/{{customer}}/{route}" for route in ("lookup", *RECEIVERS)}
+    assert set(document["paths"]["/{customer}/cdr"]) >= {"get", "post", "put"}
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "pbxToken", "urlToken"}
+    for sender, receiver in RECEIVERS.items():
+        ((scheme,),) = document["paths"][f"/{{customer}}/{sender}"]["post"]["security"]
+        where = document["components"]["securitySchemes"][scheme]
+        assert where.get("name", "Authorization: Bearer") in receiver.credential.value
 
 
 def test_docs_page_asks_nobody_outside(house: House) -> None:
