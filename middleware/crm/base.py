@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 from middleware.crm.budget import Budget
 from middleware.errors import CRMError
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, LoggedCall, User
-from middleware.model.contact import Contact, Link
+from middleware.model.contact import Contact, ContactDraft, Link
 from middleware.model.deadline import Deadline
 from middleware.model.phone import NumberForm, PhoneNumber
 
@@ -73,6 +73,7 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     label: ClassVar[str]  # for people
     settings_type: ClassVar[type]  # the frozen dataclass of the settings
     number_forms: ClassVar[tuple[NumberForm, ...]] = ("e164",)  # to search for, in this order: ``ctx.written``
+    log_format: ClassVar[Literal["text", "html", "markdown"]] = "text"  # of ``call.body``, as the CRM shows it
     budget: ClassVar[Budget | None] = None  # requests that the vendor allows an account; None: not counted
 
     def __init__(self, settings: SettingsT) -> None:
@@ -125,6 +126,10 @@ class CRMAdapter(ABC, Generic[SettingsT]):
         """Yield the buttons that create an activity for the contact in the CRM; no request is made."""
         raise NotImplementedError
 
+    def create_contact(self, draft: ContactDraft, ctx: Context) -> Contact:
+        """Create the contact with exactly one write; asked only after nobody was found who has the number."""
+        raise NotImplementedError
+
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
         """Write the call with exactly one write, ``call.key`` in it; never repeat a write yourself."""
         raise NotImplementedError
@@ -135,6 +140,14 @@ class CRMAdapter(ABC, Generic[SettingsT]):
 
     def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
         """Complete a call that the CRM has with what came later."""
+        raise NotImplementedError
+
+    def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
+        """Create a task from an action item of the call, unless there is one of the key ``call.task_key(text)``.
+
+        The middleware asks again for the same one whenever more becomes known of the call: override this where the
+        CRM can refuse a second one, or can be asked for it.
+        """
         raise NotImplementedError
 
     def check(self, ctx: Context) -> Iterable[Finding]:
@@ -177,8 +190,10 @@ OPTIONAL_METHODS = (
     "find_contact_by_id",
     *ACTIVITY_METHODS,
     "create_links",
+    "create_contact",
     "log_call",
     "find_logged_call",
     "update_call",
+    "create_task",
     "check",
 )

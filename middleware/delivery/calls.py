@@ -15,6 +15,7 @@ from middleware.model.phone import PhoneNumber
 from middleware.receivers.body import UnreadableBody
 from middleware.receivers.fields import FieldErrors
 from middleware.receivers.registry import RECEIVERS
+from middleware.tenants.log_template import LogFormat
 from middleware.tenants.tenant import Tenant
 
 _SEPARATORS = r"[\s().\-/]{0,3}"  # that people write between digits
@@ -38,10 +39,16 @@ def merged_event(bodies: Sequence[Body], tenant: Tenant) -> CallEvent:
     return merge(heard, tenant.calls.join_within)
 
 
-def record_of(stored: StoredCall, tenant: Tenant) -> CallRecord:
-    """Return the call as it is written into a CRM."""
-    event = merged_event(stored.bodies, tenant)
-    return compose_call(event, event_id=stored.id, key=f"m8-{stored.key[:32]}", tenant=tenant)
+def record_of(stored: StoredCall, tenant: Tenant, log_format: LogFormat = "text") -> CallRecord:
+    """Return the call as it is written into a CRM whose logs are of ``log_format``."""
+    return compose_call(
+        merged_event(stored.bodies, tenant),
+        event_id=stored.id,
+        key=f"m8-{stored.key[:32]}",
+        tenant=tenant,
+        received_at=stored.bodies[0].received_at,
+        log_format=log_format,
+    )
 
 
 def digest_of(record: CallRecord) -> str:

@@ -1,44 +1,150 @@
-"""The text of a logged call, composed in one place for every CRM."""
+"""A call as an adapter writes it: whose it is, how it ended, and its text, composed in one place for every CRM."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from middleware.model.call import CallEvent, CallRecord, Direction
-from middleware.model.phone import parse_number
+import structlog
+
+from middleware.model.call import CallEvent, CallRecord, Direction, Ending, Leg
+from middleware.model.phone import NumberKind, PhoneNumber, parse_number
+from middleware.tenants.log_template import Fact, Facts, LogFormat, clean, render, web_link
 from middleware.tenants.tenant import Tenant
 
+MAX_SUBJECT = 255  # characters; the shortest that a CRM's field for it is known to hold
+MAX_BODY = 30_000  # characters; Salesforce takes 32,000
+MAX_ITEMS = 50  # action items, stages and further facts
+SHORTER = (16_000, 4_000, 400)  # characters of a text: shorter ones are tried until the body fits
+SUBJECT = """\
+{{ direction }} call{% if agent %} with {{ agent }}{% endif %}
+{% if outcome and outcome != "Answered" %}: {{ outcome }}{% else %}, {{ duration }}{% endif %}"""
+BODIES: dict[LogFormat, str] = {
+    "text": """\
+{% for fact in facts %}
+{{ fact.label }}: {{ fact.text }}
+{% endfor %}
+{% if summary %}
 
-def compose_call(event: CallEvent, *, event_id: str, key: str, tenant: Tenant) -> CallRecord:
-    """Return the call as an adapter writes it; the contact is on the other side of the customer's own number."""
-    assert event.direction
-    assert event.started_at is not None
-    assert event.duration is not None
-    numbers = [parse_number(number or "", tenant.region) for number in (event.from_number, event.to_number)]
-    contact, own = numbers if event.direction is Direction.INBOUND else numbers[::-1]
-    direction = event.direction
-    if contact.e164 in tenant.own_numbers and own.e164 not in tenant.own_numbers:
-        contact, own = own, contact
-        direction = Direction.OUTBOUND if direction is Direction.INBOUND else Direction.INBOUND
-    inbound = direction is Direction.INBOUND
-    who = f" with {event.agent or event.username}" if event.agent or event.username else ""
-    return CallRecord(
+{{ summary }}
+{% endif %}
+{% if action_items %}
+
+Action items:
+{% for item in action_items %}
+- {{ item }}
+{% endfor %}
+{% endif %}""",
+    "html": """\
+<ul>
+{% for fact in facts %}
+<li><b>{{ fact.label }}:</b>
+{% if fact.is_link %}
+<a href="{{ fact.text }}">{{ fact.text }}</a></li>
+{% else %}
+{{ fact.text }}</li>
+{% endif %}
+{% endfor %}
+</ul>
+{% if summary %}
+<p>{{ summary }}</p>
+{% endif %}
+{% if action_items %}
+<p><b>Action items:</b></p>
+<ul>
+{% for item in action_items %}
+<li>{{ item }}</li>
+{% endfor %}
+</ul>
+{% endif %}""",
+    "markdown": """\
+{% for fact in facts %}
+{% if fact.is_link %}
+* **{{ fact.label }}:** <{{ fact.text }}>
+{% else %}
+* **{{ fact.label }}:** {{ fact.text }}
+{% endif %}
+{% endfor %}
+{% if summary %}
+
+{{ summary }}
+{% endif %}
+{% if action_items %}
+
+**Action items:**
+
+{% for item in action_items %}
+* {{ item }}
+{% endfor %}
+{% endif %}""",
+}
+log = structlog.get_logger("m8crm.delivery")
+
+
+def compose_call(
+    event: CallEvent,
+    *,
+    event_id: str,
+    key: str,
+    tenant: Tenant,
+    received_at: datetime,
+    log_format: LogFormat = "text",
+    recording: str | None = None,
+) -> CallRecord:
+    """Return the call as an adapter writes it.
+
+    ``event`` is what all senders told; ``received_at`` stands in for the end of a call whose start nobody knows.
+    ``recording`` is our own link to it; a sender's is taken only where it does not expire.
+    """
+    direction, contact, own = tell_sides(event, tenant)
+    duration = event.duration or timedelta()
+    media = {medium.kind: medium.url for medium in reversed(event.media) if medium.expires_at is None}
+    record = CallRecord(
         id=event_id,
         key=key,
         direction=direction,
         contact_number=contact,
         own_number=own,
-        started_at=event.started_at,
-        duration=event.duration,
-        subject=f"{'Inbound' if inbound else 'Outbound'} call{who}, {spell_duration(event.duration)}",
-        body=_body(event, str(contact), str(own), inbound=inbound, tenant=tenant),
+        started_at=event.started_at or received_at - duration,
+        duration=duration,
+        subject="",
+        body="",
         agent=event.agent or event.username,
         answer_group=event.answer_group,
         user_id=event.user_id,
         referred_to=event.referred_to,
         referred_by=event.referred_by,
         summary=event.summary,
+        ending=event.ending,
+        wait_time=event.wait_time,
+        talk_time=event.talk_time,
+        owner=_owner(event, tenant),
+        contact_id=event.contact_id,
+        recording=web_link(recording or media.get("recording")),
+        transcript=web_link(media.get("transcript")),
+        action_items=event.action_items[:MAX_ITEMS],
+        sentiment=event.sentiment,
+        journey=event.journey[:MAX_ITEMS],
+        caller_name=event.caller_name if direction is Direction.INBOUND else None,
     )
+    return _with_texts(record, event, tenant, log_format)
+
+
+def tell_sides(event: CallEvent, tenant: Tenant) -> tuple[Direction, PhoneNumber, PhoneNumber]:
+    """Return the direction, the contact's number and the customer's own.
+
+    A number of the customer's, an extension or the user's id is never the contact's while the other one may be.
+    """
+    caller, called = (parse_number(number or "", tenant.region) for number in (event.from_number, event.to_number))
+    caller_is_ours, called_is_ours = (_is_ours(number, event, tenant) for number in (caller, called))
+    direction = event.direction
+    if caller_is_ours != called_is_ours:
+        direction = Direction.OUTBOUND if caller_is_ours else Direction.INBOUND
+    elif direction is None:  # only now may an id in place of a number tell
+        from_user = caller.opaque_id is not None and called.is_diallable
+        direction = Direction.OUTBOUND if from_user else Direction.INBOUND
+    return (direction, caller, called) if direction is Direction.INBOUND else (direction, called, caller)
 
 
 def spell_duration(duration: timedelta) -> str:
@@ -50,19 +156,158 @@ def spell_duration(duration: timedelta) -> str:
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
 
 
-def _body(event: CallEvent, contact: str, own: str, *, inbound: bool, tenant: Tenant) -> str:
-    assert event.started_at is not None
-    assert event.duration is not None
-    started = event.started_at.astimezone(tenant.timezone)
-    facts = {
-        "Started": f"{started:%Y-%m-%d %H:%M:%S} ({tenant.timezone.key})",
-        "Duration": spell_duration(event.duration),
-        "From": contact if inbound else own,
-        "To": own if inbound else contact,
-        "Answer group": event.answer_group,
-        "Agent": event.agent or event.username,
-        "Transferred to": event.referred_to,
-        "Transferred by": event.referred_by,
+def spell_outcome(record: CallRecord) -> str:
+    """Return how the call ended, e.g. ``Missed: the caller gave up after 40 s in Support``."""
+    wait = spell_duration(record.wait_time) if record.wait_time else ""
+    where = f" in {record.answer_group}" if record.answer_group else ""
+    match record.ending:
+        case Ending.ANSWERED:
+            return "Answered"
+        case Ending.VOICEMAIL:
+            return "Voicemail: the caller left a message" if record.direction is Direction.INBOUND else "Voicemail"
+        case Ending.ABANDONED:
+            return f"Missed: the caller gave up{wait and f' after {wait}'}{where}"
+        case Ending.TIMED_OUT:
+            return f"Missed: nobody answered{where}{wait and f' for {wait}'}"
+        case Ending.MISSED:
+            return "Missed" if record.direction is Direction.INBOUND else "Not answered"
+        case None:
+            return ""
+
+
+def append_line(body: str, line: Fact, log_format: LogFormat) -> str:
+    """Return the body with one more fact below it."""
+    templates: dict[LogFormat, str] = {
+        "text": "\n\n{% for fact in facts %}{{ fact.label }}: {{ fact.text }}{% endfor %}",
+        "html": "\n{% for fact in facts %}<p>{{ fact.label }}: {{ fact.text }}</p>{% endfor %}",
+        "markdown": "\n\n{% for fact in facts %}{{ fact.label }}: {{ fact.text }}{% endfor %}",
     }
-    lines = [f"{label}: {fact}" for label, fact in facts.items() if fact]
-    return "\n".join([*lines, *(["", event.summary] if event.summary else [])])
+    fact = Fact(label=line.label, text=_short(line.text, SHORTER[-1]))
+    return body + render(templates[log_format], log_format, {"facts": (fact,)})
+
+
+def _is_ours(number: PhoneNumber, event: CallEvent, tenant: Tenant) -> bool:
+    is_user = bool(event.user_id) and number.raw == event.user_id
+    return number.e164 in tenant.own_numbers or number.kind is NumberKind.INTERNAL or is_user
+
+
+def _owner(event: CallEvent, tenant: Tenant) -> str | None:
+    """Return the CRM's id of the user who spoke, by whatever a sender calls him; else the customer's default."""
+    owners = tenant.calls.owners
+    names = (event.user_id, event.username, event.agent, *(leg.agent for leg in reversed(event.journey)))
+    known = (owners.get(name.strip().casefold()) for name in names if name)
+    return next(filter(None, known), owners.get("default"))
+
+
+def _with_texts(record: CallRecord, event: CallEvent, tenant: Tenant, log_format: LogFormat) -> CallRecord:
+    calls = tenant.calls
+    subject = _fill(calls.subject, SUBJECT, "text", record, event, tenant)
+    body = _fill(calls.body, BODIES[log_format], log_format, record, event, tenant)
+    return replace(record, subject=_short(" ".join(subject.split()), MAX_SUBJECT), body=body.strip())
+
+
+def _fill(
+    template: str, default: str, log_format: LogFormat, record: CallRecord, event: CallEvent, tenant: Tenant
+) -> str:
+    """Return the customer's template, or ours, filled in with facts so short that it fits."""
+    for source in filter(None, (template, default)):
+        for most in SHORTER:
+            try:
+                text = render(source, log_format, _facts(record, event, tenant, most), MAX_BODY)
+            except Exception as error:  # it was tried when the file was read: the call is logged all the same
+                log.warning("template_failed", customer=tenant.id, error=type(error).__name__)
+                break
+            if len(text) <= MAX_BODY:
+                return text
+    return ""  # our own always fits
+
+
+def _facts(record: CallRecord, event: CallEvent, tenant: Tenant, most: int) -> Facts:
+    inbound = record.direction is Direction.INBOUND
+    contact, own = str(record.contact_number), str(record.own_number)
+    small = max(most // 40, 100)  # of the further facts, items and names, of which there are many
+
+    def line(text: str | None) -> str:
+        return _short(" ".join(clean(text or "").split()), small)
+
+    named = {
+        "direction": "Inbound" if inbound else "Outbound",
+        "started": f"{record.started_at.astimezone(tenant.timezone):%Y-%m-%d %H:%M:%S}",
+        "ended": f"{record.ended_at.astimezone(tenant.timezone):%Y-%m-%d %H:%M:%S}",
+        "timezone": tenant.timezone.key,
+        "duration": spell_duration(record.duration),
+        "waiting": spell_duration(record.wait_time) if record.wait_time is not None else "",
+        "talking": spell_duration(record.talk_time) if record.talk_time is not None else "",
+        "from_number": line(contact if inbound else own),
+        "to_number": line(own if inbound else contact),
+        "contact_number": line(contact),
+        "own_number": line(own),
+        "caller_name": line(record.caller_name),
+        "agent": line(record.agent),
+        "group": line(record.answer_group),
+        "outcome": line(spell_outcome(record)),
+        "transferred_to": line(record.referred_to),
+        "transferred_by": line(record.referred_by),
+        "call_type": line(event.call_type),
+        "sentiment": line(record.sentiment),
+        "recording": _link(record.recording),
+        "transcript": _link(record.transcript),
+    }
+    journey = tuple(line(stage) for stage in _stages(record.journey))
+    further = [
+        Fact(label=line(label), text=web_link(text) or line(text))
+        for label, text in list(event.facts.items())[:MAX_ITEMS]
+    ]
+    return {
+        **named,
+        "summary": _short(clean(record.summary or "").strip(), most),
+        "action_items": tuple(line(item) for item in record.action_items),
+        "journey": journey,
+        "facts": (*_own_facts(named, journey), *(fact for fact in further if fact.text)),
+    }
+
+
+def _own_facts(named: dict[str, str], journey: tuple[str, ...]) -> Iterator[Fact]:
+    """Yield the lines of a log, in the order in which people look for them."""
+    labels = {
+        "outcome": "Outcome",
+        "started": "Started",
+        "duration": "Duration",
+        "waiting": "Waiting time",
+        "talking": "Talking time",
+        "from_number": "From",
+        "to_number": "To",
+        "caller_name": "Caller",
+        "group": "Answer group",
+        "agent": "Agent",
+        "transferred_to": "Transferred to",
+        "transferred_by": "Transferred by",
+        "journey": "Journey",
+        "sentiment": "Sentiment",
+        "recording": "Recording",
+        "transcript": "Transcript",
+    }
+    shown = {
+        **named,
+        "started": f"{named['started']} ({named['timezone']})",
+        "journey": " → ".join(journey) if len(journey) > 1 else "",
+    }
+    yield from (Fact(label=label, text=shown[name]) for name, label in labels.items() if shown[name])
+
+
+def _stages(journey: tuple[Leg, ...]) -> Iterator[str]:
+    """Yield each stage, e.g. ``Ada (Support)``."""
+    for leg in journey:
+        names = [name for name in (leg.agent or leg.number, leg.group) if name]
+        ending = f", {leg.ending.value}" if leg.ending and leg.ending is not Ending.ANSWERED else ""
+        if names:
+            yield f"{names[0]} ({names[1]}){ending}" if len(names) > 1 else f"{names[0]}{ending}"
+
+
+def _link(url: str | None) -> str:
+    link = web_link(url)
+    return link if link and len(link) <= 2_000 else ""
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -19,6 +19,7 @@ from middleware.crm.threads import DaemonPool
 from middleware.delivery import schedule
 from middleware.delivery.calls import digest_of, hear_body, merged_event, record_of
 from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
+from middleware.delivery.skip import why_skipped
 from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
 from middleware.inbox.calls import Heard
@@ -170,6 +171,8 @@ class Worker:
         kind = record.contact_number.kind
         if record.contact_number.e164 in tenant.own_numbers or kind not in (NumberKind.DIALLABLE, NumberKind.OPAQUE):
             return Plan(state="ignored", reason=f"The other side is {kind.value} or the customer's own number.")
+        if reason := why_skipped(event, record, tenant):
+            return Plan(state="ignored", reason=reason)
         if not tenant.calls.log_to:
             return Plan(state="ignored", reason="The customer has no CRM that calls are logged to.")
         now = self._inbox.now().timestamp()
@@ -251,7 +254,7 @@ class Worker:
         source = tenant.source(place.channel)
         assert source is not None
         try:
-            record = record_of(claimed.call, tenant)
+            record = record_of(claimed.call, tenant, source.adapter.log_format)
             if claimed.earlier and not claimed.is_in_doubt and claimed.written == digest_of(record):
                 return Delivered(words="The CRM has all of it.", logged=claimed.earlier), None
             job = Job(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from middleware.crm.base import Context
 from middleware.crm.budget import Lane
 from middleware.crm.context import build_context
+from middleware.delivery.compose import append_line
 from middleware.delivery.outcome import Delivered, Ignored, Outcome, Parked
-from middleware.lookup.verify import by_latest, find_verified, written_forms
+from middleware.errors import CRMError, CRMRejectedError, CRMResponseError, TransientError, UnsupportedError
+from middleware.lookup.verify import by_latest, find_verified, has_number, written_forms
 from middleware.model.call import CallRecord, LoggedCall
-from middleware.model.contact import Contact
+from middleware.model.contact import Contact, ContactDraft
 from middleware.model.deadline import Deadline
+from middleware.tenants.log_template import Fact
 from middleware.tenants.tenant import Source, Tenant
+
+MAX_NAMED = 10  # further contacts of the number, in the body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +33,10 @@ class Job:
 
 
 def write_call(job: Job, deadline: Deadline) -> Outcome:
-    """Find the contact and write the call once; raises what the adapter raises."""
+    """Find the contact and write the call once; raises what the adapter raises.
+
+    An attempt whose end is unknown may have created the contact or the call: every attempt looks for both first.
+    """
     adapter, call = job.source.adapter, job.call
     account = job.source.account
     ctx = build_context(adapter, region=job.tenant.region, deadline=deadline, account=account, lane=Lane.CALLS)
@@ -36,31 +45,105 @@ def write_call(job: Job, deadline: Deadline) -> Outcome:
     if job.is_in_doubt and adapter.can("find_logged_call"):
         found = adapter.find_logged_call(call, ctx)
         if found is not None:
-            return Delivered(words="An earlier attempt had written the call.", logged=found)
-    contact = _find_contact(job, ctx)
-    if contact is None:
-        if job.tenant.calls.unknown == "ignore":
-            return Ignored(words="Nobody in the CRM has the number.")
-        return Parked(words="Nobody in the CRM has the number yet; it is looked for again every hour.")
-    logged = adapter.log_call(call, contact, ctx)
+            words = "An earlier attempt had written the call."
+            return Delivered(words=words + _create_tasks(job, None, ctx), logged=found)
+    contacts = _find_contacts(job, ctx) or _create_contact(job, ctx)
+    if not contacts:
+        return _nobody(job)
+    logged = adapter.log_call(_naming(job, contacts[1:]), contacts[0], ctx)
     maybe = job.is_in_doubt and not adapter.can("find_logged_call")
     words = "Written again after an attempt whose end is unknown: may be a duplicate." if maybe else "Written."
-    return Delivered(words=words, logged=logged, maybe_duplicate=maybe)
+    return Delivered(words=words + _create_tasks(job, contacts[0], ctx), logged=logged, maybe_duplicate=maybe)
+
+
+def _nobody(job: Job) -> Outcome:
+    unknown = job.tenant.calls.unknown
+    if unknown == "ignore":
+        return Ignored(words="Nobody in the CRM has the number.")
+    cannot = " Nobody can be created for it: its adapter cannot, or it is no number." if unknown == "create" else ""
+    return Parked(words=f"Nobody in the CRM has the number yet; it is looked for again every hour.{cannot}")
 
 
 def _update(job: Job, earlier: LoggedCall, ctx: Context) -> Outcome:
     if not job.source.adapter.can("update_call"):
-        return Delivered(words="The CRM has the call; its adapter cannot complete it.", logged=earlier)
-    job.source.adapter.update_call(earlier, job.call, ctx)
-    return Delivered(words="The CRM's record was completed.", logged=earlier)
+        words = "The CRM has the call; its adapter cannot complete it."
+        return Delivered(words=words + _create_tasks(job, None, ctx), logged=earlier)
+    others = _find_contacts(job, ctx)[1:] if job.tenant.calls.several == "all" else ()
+    job.source.adapter.update_call(earlier, _naming(job, others), ctx)
+    return Delivered(words="The CRM's record was completed." + _create_tasks(job, None, ctx), logged=earlier)
 
 
-def _find_contact(job: Job, ctx: Context) -> Contact | None:
-    adapter, number = job.source.adapter, job.call.contact_number
-    if number.opaque_id:
-        return adapter.find_contact_by_id(number.opaque_id, ctx) if adapter.can("find_contact_by_id") else None
+def _find_contacts(job: Job, ctx: Context) -> Sequence[Contact]:
+    """Return whose call it is, and after him the others who share the number, where they shall be named."""
+    adapter, number, contact_id = job.source.adapter, job.call.contact_number, job.call.contact_id
+    can_by_id = adapter.can("find_contact_by_id")
+    if not number.is_diallable:  # there is no number to verify by: the sender's word counts
+        found = adapter.find_contact_by_id(number.opaque_id or contact_id or "", ctx) if can_by_id else None
+        return [found] if found and (number.opaque_id or contact_id) else []
     for form in written_forms(adapter, number):
         contacts, _ = find_verified(adapter, number, form, ctx)
         if contacts:
-            return by_latest(contacts)[0]
-    return None
+            return _chosen(job, contacts)
+    found = _find_by_id(job, contact_id, ctx) if contact_id and can_by_id else None
+    return [found] if found and has_number(found, number, ctx.region) else []
+
+
+def _chosen(job: Job, contacts: list[Contact]) -> Sequence[Contact]:
+    """Return the contact that the sender names, if he is among them, else the one that the policy takes, first."""
+    several = job.tenant.calls.several
+    ordered = contacts if several == "first" else by_latest(contacts)
+    ordered = sorted(ordered, key=lambda contact: contact.id != job.call.contact_id)
+    return ordered if several == "all" else ordered[:1]
+
+
+def _find_by_id(job: Job, contact_id: str, ctx: Context) -> Contact | None:
+    try:
+        return job.source.adapter.find_contact_by_id(contact_id, ctx)
+    except (CRMRejectedError, CRMResponseError, UnsupportedError):  # an id of another CRM may be none here
+        return None
+
+
+def _create_contact(job: Job, ctx: Context) -> Sequence[Contact]:
+    adapter, call = job.source.adapter, job.call
+    can = call.contact_number.is_diallable and adapter.can("create_contact")
+    if job.tenant.calls.unknown != "create" or not can:
+        return []
+    name = " ".join((call.caller_name or "").split())[:200]
+    draft = ContactDraft(
+        number=call.contact_number,
+        display_name=name if any(map(str.isalpha, name)) else str(call.contact_number),
+        owner=call.owner,
+    )
+    return [adapter.create_contact(draft, ctx)]
+
+
+def _naming(job: Job, others: Sequence[Contact]) -> CallRecord:
+    """Return the call with the others who share the number; it is one record all the same."""
+    if not others:
+        return job.call
+    names = ", ".join(contact.display_name for contact in others[:MAX_NAMED])
+    line = Fact(label="The number is also that of", text=names)
+    body = append_line(job.call.body, line, job.source.adapter.log_format)
+    return replace(job.call, body=body, other_contacts=tuple(others))
+
+
+def _create_tasks(job: Job, contact: Contact | None, ctx: Context) -> str:
+    """Create a task for each action item; return what to tell of it.
+
+    The call is in the CRM by now.  A failure that passes is raised only where the next attempt will find the call.
+    """
+    adapter, call = job.source.adapter, job.call
+    if not (job.tenant.calls.tasks and call.action_items and adapter.can("create_task")):
+        return ""
+    is_safe = job.earlier is not None or adapter.can("find_logged_call")
+    try:
+        contact = contact or next(iter(_find_contacts(job, ctx)), None)
+        if contact is None:
+            return " Its tasks were not created: nobody in the CRM has the number any more."
+        for item in call.action_items:
+            adapter.create_task(contact, item, call, ctx)
+    except CRMError as error:
+        if is_safe and isinstance(error, TransientError):
+            raise
+        return f" Not all of its tasks could be created ({type(error).__name__})."
+    return f" Tasks: {len(call.action_items)}."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Literal
 
+from middleware.model.contact import Contact
 from middleware.model.phone import PhoneNumber
 
 
@@ -140,7 +142,8 @@ class CallRecord:
     ``key`` is unique for the call within the customer and stays the same for every retry: write it into
     the CRM where the CRM can refuse a second one.  ``subject`` and ``body`` are composed by the middleware, in
     the adapter's ``log_format``; the facts stand beside them for CRMs with fields of their own.  ``owner`` is the
-    CRM's id of the user who gets the log.  ``recording`` is a link for people.
+    CRM's id of the user who gets the log.  ``recording`` is a link for people.  ``other_contacts`` share the number,
+    where the customer wants all of them named: a CRM that can link one call to several contacts links it to them.
     """
 
     id: str
@@ -168,11 +171,17 @@ class CallRecord:
     action_items: tuple[str, ...] = ()
     sentiment: str | None = None
     journey: tuple[Leg, ...] = ()
+    caller_name: str | None = None
+    other_contacts: tuple[Contact, ...] = ()
 
     @property
     def ended_at(self) -> datetime:
         """When the call was over."""
         return self.started_at + self.duration
+
+    def task_key(self, action_item: str) -> str:
+        """Return what tells the task of an action item from all others; the same for every retry."""
+        return f"{self.key}-{hashlib.sha256(action_item.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

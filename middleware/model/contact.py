@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from middleware.model.phone import PhoneNumber
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Email:
@@ -60,3 +62,15 @@ class Contact:
     cover_photo_url: str | None = None
     url: str | None = None
     updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactDraft:
+    """Somebody who called and is not in the CRM yet; ``owner`` is the CRM's id of the user who gets the contact.
+
+    ``display_name`` is what the sender calls him, else his number as it is written abroad.
+    """
+
+    number: PhoneNumber
+    display_name: str
+    owner: str | None = None

@@ -24,9 +24,11 @@ from middleware.crm.budget import Budget
 from middleware.crm.registry import load_adapters
 from middleware.crm.settings import Secret
 from middleware.errors import ConfigError
-from middleware.model.phone import parse_number
+from middleware.model.call import Direction
+from middleware.model.phone import NumberKind, parse_number
+from middleware.tenants.log_template import find_fault
 from middleware.tenants.secrets import MIN_CHARACTERS
-from middleware.tenants.tenant import CallsConfig, LookupConfig, Source, Tenant
+from middleware.tenants.tenant import CallsConfig, LookupConfig, SkipConfig, Source, Tenant
 
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_BUDGET = timedelta(seconds=2.8)  # of M8Com's 3 s
@@ -86,12 +88,34 @@ class _Lookup(Schema):
     own_calls = fields.Boolean(truthy={True}, falsy={False})
 
 
+class _Skip(Schema):
+    internal = fields.Boolean(truthy={True}, falsy={False})
+    shorter_than = Duration()
+    numbers = fields.List(fields.String())
+    directions = fields.List(fields.String(validate=validate.OneOf([direction.value for direction in Direction])))
+    groups = fields.List(fields.String())
+
+
+def _check_template(source: str) -> None:
+    fault = find_fault(source)
+    if fault:
+        raise ValidationError(f"{fault}.")
+
+
 # from_dict, because a field called "unknown" would hide an attribute of Schema
 _Calls = Schema.from_dict(
     {
         "log_to": fields.List(fields.String()),
-        "unknown": fields.String(validate=validate.OneOf(["park", "ignore"])),
-        "join_within": Duration(),
+        "unknown": fields.String(validate=validate.OneOf(["park", "ignore", "create"])),
+        "several": fields.String(validate=validate.OneOf(["latest", "first", "all"])),
+        "subject": fields.String(validate=_check_template),
+        "body": fields.String(validate=_check_template),
+        "owners": fields.Dict(
+            keys=fields.String(validate=validate.Length(1)), values=fields.String(validate=validate.Length(1, 200))
+        ),
+        "tasks": fields.Boolean(truthy={True}, falsy={False}),
+        "skip": fields.Nested(_Skip),
+        "join_within": Duration(validate=_at_most(timedelta(minutes=1))),
         "expect": fields.List(fields.String(validate=validate.OneOf(SENDERS))),
         "wait": Duration(validate=_at_most(timedelta(hours=1))),
     }
@@ -186,7 +210,7 @@ def _tenant(tenant_id: str, loaded: dict[str, Any], reading: _Reading) -> Tenant
     if loaded["timezone"] not in _timezones():
         reading.problems.append("timezone: is unknown; write it as in the tz database, e.g. Europe/Stockholm")
     sources = _sources(loaded["crm"], reading)
-    calls = _calls(loaded["calls"], sources, reading)
+    calls = _calls(loaded["calls"], sources, loaded["region"], reading)
     own = {number: parse_number(number, loaded["region"]).e164 for number in loaded["own_numbers"]}
     reading.problems += [
         f"own_numbers: entry {i} is no phone number" for i, e164 in enumerate(own.values(), 1) if not e164
@@ -278,15 +302,32 @@ def _adapter(
     return None
 
 
-def _calls(table: dict[str, Any], sources: tuple[Source, ...], reading: _Reading) -> CallsConfig:
+def _calls(table: dict[str, Any], sources: tuple[Source, ...], region: str, reading: _Reading) -> CallsConfig:
     able = [source.name for source in sources if source.adapter.can("log_call")]
     log_to = table.pop("log_to", able)
-    table["expect"] = tuple(table.get("expect", ()))
     for name in log_to:
         if name not in able and not reading.problems:
             can = f"these can: {', '.join(able)}" if able else "none of this customer's can"
             reading.problems.append(f"calls.log_to: {name!r} is no [[crm]] that can log calls; {can}")
-    return CallsConfig(log_to=tuple(log_to), **table)
+    skip = _skip(table.pop("skip", {}), region, reading)
+    owners = {name.strip().casefold(): owner for name, owner in table.pop("owners", {}).items()}
+    expect = tuple(table.pop("expect", ()))
+    return CallsConfig(log_to=tuple(log_to), skip=skip, owners=owners, expect=expect, **table)
+
+
+def _skip(table: dict[str, Any], region: str, reading: _Reading) -> SkipConfig:
+    numbers = [parse_number(number, region) for number in table.pop("numbers", ())]
+    reading.problems += [
+        f"calls.skip.numbers: entry {i} is no phone number"
+        for i, number in enumerate(numbers, 1)
+        if number.kind not in (NumberKind.DIALLABLE, NumberKind.INTERNAL)
+    ]
+    return SkipConfig(
+        numbers=frozenset(map(str, numbers)),
+        directions=frozenset(map(Direction, table.pop("directions", ()))),
+        groups=frozenset(group.strip().casefold() for group in table.pop("groups", ())),
+        **table,
+    )
 
 
 def flat_problems(messages: Any, schema: Schema, prefix: str = "") -> list[str]:

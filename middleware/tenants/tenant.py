@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 
 from middleware.crm.account import Account
 from middleware.crm.base import CRMAdapter
+from middleware.model.call import Direction
 
 MissAnswer = Literal["404", "204", "empty"]
 SeveralPolicy = Literal["latest", "first", "all"]
-UnknownPolicy = Literal["park", "ignore"]
+UnknownPolicy = Literal["park", "ignore", "create"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +36,35 @@ class LookupConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SkipConfig:
+    """The ``[calls.skip]`` table: calls that the customer does not want in his CRM.
+
+    ``numbers`` are E.164 where they can be dialled; ``groups`` are names of answer groups, in small letters.
+    """
+
+    internal: bool = True
+    shorter_than: timedelta = timedelta()
+    numbers: frozenset[str] = frozenset()
+    directions: frozenset[Direction] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallsConfig:
-    """The ``[calls]`` table: where finished calls are written (names of ``[[crm]]``), and what if nobody is found."""
+    """The ``[calls]`` table: where finished calls are written (names of ``[[crm]]``), for whom, and with what text.
+
+    ``subject`` and ``body`` are templates, empty for the middleware's own.  ``owners`` are the CRM's ids of its users
+    by the small letters of an M8Com user's id, e-mail or name, and ``default``.
+    """
 
     log_to: tuple[str, ...] = ()
     unknown: UnknownPolicy = "park"
+    several: SeveralPolicy = "latest"
+    subject: str = ""
+    body: str = ""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    tasks: bool = False  # action items become tasks in the CRM
+    skip: SkipConfig = field(default_factory=SkipConfig)
     join_within: timedelta = timedelta(seconds=5)  # starts of one call, as several senders have them
     expect: tuple[str, ...] = ()  # senders that are waited for where a CRM's record cannot be completed later
     wait: timedelta = timedelta(minutes=2)  # for how long

@@ -1,0 +1,48 @@
+"""Which calls a customer does not want in his CRM (``[calls.skip]``)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from middleware.delivery.compose import spell_duration
+from middleware.model.call import CallEvent, CallRecord, Ending
+from middleware.model.phone import NumberKind
+from middleware.tenants.tenant import Tenant
+
+_UNANSWERED = (Ending.MISSED, Ending.ABANDONED, Ending.TIMED_OUT)
+
+
+def why_skipped(event: CallEvent, record: CallRecord, tenant: Tenant) -> str | None:
+    """Return in words why the call is not logged; none if it is.  ``record`` is ``event`` as it would be logged."""
+    skip = tenant.calls.skip
+    numbers = {str(record.contact_number), str(record.own_number)}
+    group = record.answer_group
+    span = _span(event)
+    if skip.internal and _is_internal(event, record, tenant):
+        return "It is an internal call."
+    if span is not None and span < skip.shorter_than:
+        return f"It is shorter than {spell_duration(skip.shorter_than)}."
+    if numbers & skip.numbers:
+        return "One of its numbers is among those that the customer leaves out."
+    if record.direction in skip.directions:
+        return f"The customer leaves {record.direction.value} calls out."
+    if group and group.strip().casefold() in skip.groups:
+        return f"The customer leaves calls of the group {group} out."
+    return None
+
+
+def _is_internal(event: CallEvent, record: CallRecord, tenant: Tenant) -> bool:
+    sides = (record.contact_number, record.own_number)
+    return event.is_internal or all(
+        side.e164 in tenant.own_numbers or side.kind is NumberKind.INTERNAL for side in sides
+    )
+
+
+def _span(event: CallEvent) -> timedelta | None:
+    """Return how long somebody was on the line; ``None`` where no sender knows.
+
+    Senders give a call that nobody answered no length: then the wait counts, and without one nothing does.
+    """
+    spans = [span for span in (event.duration, event.wait_time, event.talk_time) if span is not None]
+    longest = max(spans, default=None)
+    return None if event.ending in _UNANSWERED and not longest else longest
