@@ -176,11 +176,14 @@ class Worker:
         if not tenant.calls.log_to:
             return Plan(state="ignored", reason="The customer has no CRM that calls are logged to.")
         now = self._inbox.now().timestamp()
+        patience = bodies[0].received_at.timestamp() + tenant.calls.wait.total_seconds()
+        if event.started_at is None:  # a word about a call that others will tell more of
+            return Plan(channels=dict.fromkeys(tenant.calls.log_to, patience))
         missing = set(tenant.calls.expect) - {body.sender for body in bodies}
-        patience = bodies[0].received_at.timestamp() + tenant.calls.wait.total_seconds() if missing else now
-        return Plan(channels={name: patience if self._waits(tenant, name) else now for name in tenant.calls.log_to})
+        waits = [name for name in tenant.calls.log_to if missing and self._is_final(tenant, name)]
+        return Plan(channels={name: patience if name in waits else now for name in tenant.calls.log_to})
 
-    def _waits(self, tenant: Tenant, channel: str) -> bool:
+    def _is_final(self, tenant: Tenant, channel: str) -> bool:
         """Whether the channel's record cannot be completed later, so that all parts should be there at once."""
         source = tenant.source(channel)
         return source is not None and not source.adapter.can("update_call")

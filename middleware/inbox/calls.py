@@ -52,10 +52,10 @@ class Heard:
         """When its call, or leg, was over."""
         return self.begin + (self.event.duration or timedelta())
 
-    def marks(self) -> list[str]:
-        """Return what candidates for the same call have one of in common with it."""
+    def marks(self) -> tuple[list[str], list[str]]:
+        """Return what others of the same call have one of in common with it: ids, and the contact at that time."""
         ids = [f"id {call_id}" for call_id in self.event.call_ids]
-        return [*ids, *([f"contact {self.contact}"] if self.contact else [])]
+        return ids, [f"contact {self.contact}"] if self.contact else []
 
 
 def hear(event: CallEvent, received_at: datetime, tenant: Tenant) -> Heard:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from middleware.inbox.calls import LATE, LONGEST, Heard, is_same_call
@@ -80,18 +80,16 @@ class Planner:
         """Return the calls that the event speaks of, the oldest first; its own, if it was planned before."""
         if row.call_seq is not None:
             return [row.call_seq]
-        whats = [self._inbox.hash_mark(row.tenant, text) for text in heard.marks()]
+        ids, contacts = ([self._inbox.hash_mark(row.tenant, text) for text in texts] for texts in heard.marks())
         reach = (LATE + join_within).total_seconds()
         near = and_(
-            mark.c.tenant == row.tenant,
-            mark.c.what.in_(whats),
+            mark.c.what.in_(contacts),
             mark.c.begin <= heard.end.timestamp() + reach,
             mark.c.begin >= heard.begin.timestamp() - reach - LONGEST.total_seconds(),
             mark.c.end >= heard.begin.timestamp() - reach,
         )
-        rows = connection.execute(
-            select(event).where(event.c.seq.in_(select(mark.c.event_seq).where(near)), event.c.call_seq.is_not(None))
-        ).all()
+        alike = select(mark.c.event_seq).where(mark.c.tenant == row.tenant, or_(mark.c.what.in_(ids), near))
+        rows = connection.execute(select(event).where(event.c.seq.in_(alike), event.c.call_seq.is_not(None))).all()
         sure: set[int] = set()
         likely: set[int] = set()
         for other in rows:
@@ -144,7 +142,8 @@ class Planner:
         connection.execute(delete(mark).where(mark.c.event_seq == row.seq))
         place = {"tenant": row.tenant, "event_seq": row.seq}
         times = {"begin": heard.begin.timestamp(), "end": heard.end.timestamp()}
-        rows = [{"what": self._inbox.hash_mark(row.tenant, text), **place, **times} for text in heard.marks()]
+        texts = [text for texts in heard.marks() for text in texts]
+        rows = [{"what": self._inbox.hash_mark(row.tenant, text), **place, **times} for text in texts]
         if rows:
             connection.execute(mark.insert(), rows)
 
