@@ -15,14 +15,17 @@ from middleware import __version__
 from middleware.crm.account import Accounts
 from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.history import logged_calls
+from middleware.delivery.parked import ParkedCalls
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError
 from middleware.generations import Generations
 from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
+from middleware.lookup.card import Hit, Result
 from middleware.lookup.service import Limits, LookupService
 from middleware.lookup.shared import SharedAnswers
+from middleware.lookup.trace import Trace
 from middleware.lookup.traces import TraceLog
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
@@ -77,7 +80,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         generations=generations,
         own_calls=partial(logged_calls, inbox),
         shared=shared,
-        keep_trace=traces.add,
+        keep_trace=partial(_looked_up, traces, ParkedCalls(inbox)),
         limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
         is_history_shared=inbox.database.dialect != "sqlite",
     )
@@ -91,6 +94,13 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         traces=traces,
         shared=shared,
     )
+
+
+def _looked_up(traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: str, number: str, result: Result) -> None:
+    """Keep the trace; when a CRM has just found the contact, calls that waited for him are delivered."""
+    traces.add(trace, customer, number, result)
+    if trace.cache == "miss" and isinstance(result, Hit):
+        parked.appeared(customer, number)
 
 
 def build_worker(parts: Parts) -> Worker:

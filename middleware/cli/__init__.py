@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from middleware import __version__
-from middleware.cli import calls, customers, lookups, privacy, running
+from middleware.cli import calls, customers, lookups, privacy, running, trigger
 from middleware.errors import M8CRMError
 
 
@@ -41,6 +41,7 @@ for command in (
     *running.COMMANDS,
     *customers.COMMANDS,
     *lookups.COMMANDS,
+    *trigger.COMMANDS,
     *calls.COMMANDS,
     *privacy.COMMANDS,
 ):

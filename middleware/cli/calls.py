@@ -1,139 +1,19 @@
-"""Commands about calls: ``trigger``, ``events``."""
+"""Commands about what was received: ``events``."""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from middleware.cli.output import json_option, parts_of, print_json, settings_of
-from middleware.cli.running import SERVER_FILE
+from middleware.cli.output import json_option, parts_of, print_json
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
     from middleware.inbox.store import StoredEvent
-    from middleware.settings import Settings
 
 STATES = click.Choice(["queued", "waiting", "delivered", "parked", "dead", "ignored", "noted", "quarantined", "purged"])
-
-
-@click.command()
-@click.argument("customer")
-@click.argument("sender", type=click.Choice(["calllog"]))
-@click.option("--number", help="The contact's number; in a demo, a known one.")
-@click.option(
-    "--direction",
-    type=click.Choice(["inbound", "outbound"]),
-    default="inbound",
-    show_default=True,
-    help="Seen from the customer.",
-)
-@click.option("--duration", default=95, show_default=True, help="Seconds.")
-@click.option(
-    "--summary",
-    default="Asked about an order; call back on Monday.",
-    show_default=True,
-    help="What the call was about.",
-)
-@click.option("--body", help="The whole text in place of the made-up one.")
-@click.option(
-    "--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field of the body; VALUE may be JSON."
-)
-@click.option("--url", help="Where the server answers; else the running demo or M8CRM_PUBLIC_URL.")
-@click.option("--secret", envvar="M8CRM_SECRET", help="The customer's (M8CRM_SECRET); else the demo's, or his file's.")
-@json_option
-@click.pass_context
-def trigger(ctx: click.Context, /, customer: str, sender: str, as_json: bool, **options: Any) -> None:
-    """Post a made-up call to the running server, as M8Com would."""
-    import requests
-
-    from middleware.demo.data import load_secrets
-    from middleware.tenants.files import find_plain_secret
-
-    settings = settings_of(ctx)
-    secret = options["secret"] or load_secrets(settings.data).get(customer, {}).get("insights")
-    secret = secret or find_plain_secret(settings.customers, customer, "insights")
-    if not secret:
-        raise ConfigError(customer, ["its secret is not known here: give --secret or set M8CRM_SECRET"])
-    url = f"{(options['url'] or _server_url(settings)).rstrip('/')}/{customer}/{sender}"
-    try:
-        with requests.Session() as session:
-            session.trust_env = False
-            body = _sample(settings, customer, options)
-            session.headers["Content-Type"] = "application/json"
-            bearer = {"Authorization": f"Bearer {secret}".encode()}
-            answer = session.post(url, json.dumps(body), headers=bearer, timeout=10)  # json= would refuse NaN
-    except requests.RequestException as error:
-        raise ConfigError(url, [f"no answer ({type(error).__name__}); is the server running?"]) from None
-    if as_json:
-        print_json({"url": url, "status": answer.status_code, "answer": _json_or_text(answer.text), "sent": body})
-    else:
-        click.echo(f"{answer.status_code} {answer.text}")
-        click.echo("`m8crm events list` shows what becomes of it.")
-    sys.exit(0 if answer.ok else 1)
-
-
-def _sample(settings: Settings, customer: str, options: dict[str, Any]) -> dict[str, Any]:
-    number, own = options["number"] or _known_number(customer), _own_number(settings, customer)
-    is_inbound = options["direction"] == "inbound"
-    body = {
-        "fromNumber": number if is_inbound else own,
-        "toNumber": own if is_inbound else number,
-        "duration": options["duration"] * 1000,
-        "startTime": round((time.time() - options["duration"]) * 1000),
-        "callType": "Outbound" if is_inbound else "Inbound",  # M8Com sees it from the contact
-        "body": options["body"] or _body(number, own, options),
-        "userId": "u-4711",
-    }
-    for change in options["changes"]:
-        name, equals, value = change.partition("=")
-        if not equals:
-            raise click.UsageError(f"--set {change}: write FIELD=VALUE")
-        body[name] = _json_or_text(value)
-    return body
-
-
-def _body(number: str, own: str, options: dict[str, Any]) -> str:
-    user = f"ada.webb@example.com ({own})"
-    lines = {
-        "inbound": [f"Call to user: {user}", f"Call from: {number}", "Call type: Outbound"],
-        "outbound": [f"Call from user: {user}", f"Call to: {number}", "Call type: Inbound"],
-    }
-    return "\n".join([*lines[options["direction"]], options["summary"]])
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _known_number(customer: str) -> str:
-    from middleware.demo.data import KNOWN_NUMBERS
-
-    if customer not in KNOWN_NUMBERS:
-        raise ConfigError(customer, ["give the contact's --number"])
-    return KNOWN_NUMBERS[customer][0]
-
-
-def _own_number(settings: Settings, customer: str) -> str:
-    from middleware.tenants.registry import Tenants
-
-    tenant = Tenants(settings.customers).get(customer)
-    return min(tenant.own_numbers, default="+46101234567") if tenant else "+46101234567"
-
-
-def _server_url(settings: Settings) -> str:
-    try:
-        told = json.loads((settings.data / SERVER_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return settings.public_url
-    return str(told["base_url"])
 
 
 @click.group()
@@ -222,4 +102,4 @@ def _plain(event: StoredEvent) -> dict[str, Any]:
     return {"id": told.pop("id"), "customer": told.pop("tenant_id"), **told}
 
 
-COMMANDS = (trigger, events)
+COMMANDS = (events,)

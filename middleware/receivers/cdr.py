@@ -12,7 +12,7 @@ from marshmallow import Schema, fields
 
 from middleware.model.call import CallEvent, Direction, Ending, EventKind, Leg
 from middleware.receivers.body import UnreadableBody, read_json
-from middleware.receivers.cdr_table import CdrSchema, DirectoryFieldsSchema
+from middleware.receivers.cdr_table import LISTS, CdrSchema, DirectoryFieldsSchema
 from middleware.receivers.fields import (
     Anything,
     EventSchema,
@@ -117,7 +117,9 @@ def _spelled(document: object) -> object:
     if isinstance(cdr, str):
         cdr = _read(cdr)
     if isinstance(cdr, dict):
-        spelled["cdr"] = _spell(cdr, _cdr)
+        told = _spell(cdr, _cdr)
+        lists = {name: _read(told[name]) for name in LISTS if isinstance(told.get(name), str)}
+        spelled["cdr"] = told | lists
     elif "cdr" in spelled:
         raise FieldErrors({"cdr": ["Must be an object, or one as a JSON string."]})
     return spelled
@@ -186,7 +188,7 @@ def _legs(cdr: dict[str, Any], start: datetime | None, answer: datetime | None, 
 
 
 def _contacts(matches: object) -> Iterator[dict[str, Any]]:
-    for item in items_of(_read(matches) if isinstance(matches, str) else matches):
+    for item in items_of(matches):
         if isinstance(item, dict):
             flat = {**item, **next((v for k, v in item.items() if k.lower() == "fields" and isinstance(v, dict)), {})}
             yield load(_directory, _spell(flat, _directory))

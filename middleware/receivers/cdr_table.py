@@ -46,7 +46,7 @@ _FLAGS = {
     "hasRec": "The call was recorded.",
     "rate": "The call has been rated.",
 }
-_LISTS = {
+LISTS = {
     "recordingIds": "Ids of recordings.",
     "directoryMatches": "Contacts of the directory that match; crmId is a contact's id in the CRM.",
     "tags": "Keys and values.",
@@ -70,7 +70,7 @@ CdrSchema: type[Schema] = EventSchema.from_dict(
         **{name: Moment(about) for name, about in _MOMENTS.items()},
         **{name: Span(_SECOND, "Seconds.") for name in _SPANS},
         **{name: Flag(about) for name, about in _FLAGS.items()},
-        **{name: Anything(about) for name, about in _LISTS.items()},
+        **{name: Anything(about) for name, about in LISTS.items()},
     },
     name="CdrSchema",
 )

@@ -42,7 +42,7 @@ def receive_plain(raw: bytes, content_type: str) -> Received:
 
 
 def receive_cdr(raw: bytes, content_type: str) -> Received:
-    """Return a CDR without its token; as it came where there is none."""
+    """Return a CDR without its token; as it came where there is none, but a multipart form as a plain one."""
     return _receive_form(raw, content_type) if is_form(content_type) else _receive_json(raw, content_type)
 
 
@@ -55,7 +55,7 @@ def _receive_form(raw: bytes, content_type: str) -> Received:
         if inner and (found := list(_take(inner))):
             tokens += found
             kept[i] = (name, json.dumps(inner))
-    if tokens:
+    if tokens or not content_type.lower().startswith(FORM):  # a multipart form is understood by its header alone
         raw, content_type = urlencode(kept).encode(), FORM
     return Received(document=nest(kept), raw=raw, content_type=content_type, token=_first(tokens))
 
