@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -31,14 +31,15 @@ from middleware.errors import (
 )
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, LoggedCall
-from middleware.model.contact import Contact, Link
+from middleware.model.contact import Contact, ContactDraft, ContactNumber, Link
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber
 
 NUMBER = frozenset("raw e164 national national_digits international double_zero suffix".split())
 CALL = frozenset(
     "key contact_id direction contact_number own_number started_at ended_at duration_seconds duration_ms subject body "
-    "agent answer_group user_id referred_to referred_by summary".split()
+    "agent answer_group user_id referred_to referred_by summary outcome wait_seconds talk_seconds owner recording "
+    "transcript sentiment action_items caller_name".split()
 )
 KINDS: dict[str, type[Activity]] = {
     "find_notes": Note,
@@ -52,9 +53,11 @@ PARAMETERS: dict[str, frozenset[str]] = {
     "find_contacts": NUMBER,
     "find_contact_by_id": frozenset({"id"}),
     **dict.fromkeys(KINDS, frozenset({"contact_id"})),
+    "create_contact": NUMBER | {"display_name", "owner"},
     "log_call": CALL,
     "find_logged_call": CALL,
     "update_call": CALL | {"external_id"},
+    "create_task": CALL | {"task_key", "text"},
 }
 MAX_ROWS = 200
 SQLITE_REFUSES = r"no such |near |incomplete input|wrong number of"  # it calls a wrong query operational
@@ -147,6 +150,19 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         """Return the configured buttons for the contact."""
         quoted = quote(contact.id, safe="")
         return [Link(name=name, url=url.replace("{id}", quoted)) for name, url in self._links.items()]
+
+    def create_contact(self, draft: ContactDraft, ctx: Context) -> Contact:
+        """Run ``create_contact``, which returns the new ``id`` (``RETURNING id``)."""
+        parameters = {**_number(draft.number), "display_name": draft.display_name, "owner": draft.owner}
+        created = _logged(self._run("create_contact", parameters, ctx), "create_contact")
+        if created is None:
+            raise CRMResponseError("queries.create_contact: returns no row; end it with RETURNING id")
+        number = ContactNumber(number=str(draft.number))
+        return Contact(id=created.external_id, display_name=draft.display_name, numbers=(number,))
+
+    def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
+        """Run ``create_task``; a unique ``:task_key`` in the database makes a second one harmless."""
+        self._run("create_task", {**_call(call, contact), "task_key": call.task_key(text), "text": text}, ctx)
 
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
         """Run ``log_call``; a unique key in the database makes a second one harmless."""
@@ -295,13 +311,13 @@ def _reason(error: exc.DBAPIError) -> str:
     return lines[0][:300] if lines else type(error.orig).__name__
 
 
-def _logged(result: _Result) -> LoggedCall | None:
-    """Return the call in a row with ``id`` and perhaps ``url``."""
+def _logged(result: _Result, query: str = "find_logged_call") -> LoggedCall | None:
+    """Return what was written, from a row with ``id`` and perhaps ``url``."""
     if not result.rows:
         return None
     row = result.rows[0]
     if row.get("id") is None:
-        raise CRMResponseError("queries.find_logged_call: the column id is missing or empty")
+        raise CRMResponseError(f"queries.{query}: the column id is missing or empty")
     return LoggedCall(external_id=str(row["id"]), url=str(row["url"]) if row.get("url") else None)
 
 
@@ -347,4 +363,17 @@ def _call(call: CallRecord, contact: Contact | None) -> dict[str, object]:
         "referred_to": call.referred_to,
         "referred_by": call.referred_by,
         "summary": call.summary,
+        "outcome": call.ending.value if call.ending else None,
+        "wait_seconds": _seconds(call.wait_time),
+        "talk_seconds": _seconds(call.talk_time),
+        "owner": call.owner,
+        "recording": call.recording,
+        "transcript": call.transcript,
+        "sentiment": call.sentiment,
+        "action_items": "\n".join(call.action_items) or None,
+        "caller_name": call.caller_name,
     }
+
+
+def _seconds(span: timedelta | None) -> int | None:
+    return None if span is None else round(span.total_seconds())

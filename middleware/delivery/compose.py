@@ -226,6 +226,8 @@ def _facts(record: CallRecord, event: CallEvent, tenant: Tenant, most: int) -> F
     inbound = record.direction is Direction.INBOUND
     contact, own = str(record.contact_number), str(record.own_number)
     small = max(most // 40, 100)  # of the further facts, items and names, of which there are many
+    is_tight = most == SHORTER[-1]
+    longest = 300 if is_tight else 2_000
 
     def line(text: str | None) -> str:
         return _short(" ".join(clean(text or "").split()), small)
@@ -250,18 +252,16 @@ def _facts(record: CallRecord, event: CallEvent, tenant: Tenant, most: int) -> F
         "transferred_by": line(record.referred_by),
         "call_type": line(event.call_type),
         "sentiment": line(record.sentiment),
-        "recording": _link(record.recording),
-        "transcript": _link(record.transcript),
+        "recording": _link(record.recording, longest),
+        "transcript": _link(record.transcript, longest),
     }
     journey = tuple(line(stage) for stage in _stages(record.journey))
-    further = [
-        Fact(label=line(label), text=web_link(text) or line(text))
-        for label, text in list(event.facts.items())[:MAX_ITEMS]
-    ]
+    told = [] if is_tight else list(event.facts.items())[:MAX_ITEMS]
+    further = [Fact(label=line(label), text=_link(text, longest) or line(text)) for label, text in told]
     return {
         **named,
         "summary": _short(clean(record.summary or "").strip(), most),
-        "action_items": tuple(line(item) for item in record.action_items),
+        "action_items": tuple(line(item) for item in record.action_items[: 10 if is_tight else MAX_ITEMS]),
         "journey": journey,
         "facts": (*_own_facts(named, journey), *(fact for fact in further if fact.text)),
     }
@@ -304,9 +304,9 @@ def _stages(journey: tuple[Leg, ...]) -> Iterator[str]:
             yield f"{names[0]} ({names[1]}){ending}" if len(names) > 1 else f"{names[0]}{ending}"
 
 
-def _link(url: str | None) -> str:
+def _link(url: str | None, longest: int) -> str:
     link = web_link(url)
-    return link if link and len(link) <= 2_000 else ""
+    return link if link and len(link) <= longest else ""
 
 
 def _short(text: str, most: int) -> str:

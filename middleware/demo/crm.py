@@ -17,13 +17,14 @@ CREATE TABLE ticket (person INTEGER, header TEXT, text TEXT, priority TEXT, boar
 CREATE TABLE deal (person INTEGER, header TEXT, text TEXT, value REAL, currency TEXT, stage TEXT, won INTEGER, made TEXT, closes TEXT);
 CREATE TABLE meeting (person INTEGER, header TEXT, text TEXT, place TEXT, begins TEXT, ends TEXT, status TEXT);
 CREATE TABLE call_log (id INTEGER PRIMARY KEY, call_key TEXT UNIQUE, person INTEGER, direction TEXT, number TEXT, own TEXT,
-                       began TEXT, seconds INTEGER, subject TEXT, text TEXT, agent TEXT);
+                       began TEXT, seconds INTEGER, subject TEXT, text TEXT, agent TEXT,
+                       outcome TEXT, owner TEXT, recording TEXT);
 """
 BRITISH = """
 CREATE TABLE contacts (id INTEGER PRIMARY KEY, full_name TEXT, org TEXT, job TEXT, email TEXT, phone1 TEXT, phone2 TEXT,
                        account_manager TEXT, touched INTEGER);
 CREATE TABLE activities (id INTEGER PRIMARY KEY, contact INTEGER, kind TEXT, title TEXT, details TEXT, at INTEGER, until INTEGER,
-                         status TEXT, extra TEXT, amount REAL);
+                         status TEXT, extra TEXT, amount REAL, ref TEXT UNIQUE);
 CREATE TABLE calls (id INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE, contact INTEGER, caller TEXT, callee TEXT, at INTEGER,
                     secs INTEGER, summary TEXT);
 """

@@ -60,11 +60,14 @@ SELECT text AS body, began AS timestamp, began AS start_time, seconds AS duratio
        CASE direction WHEN 'inbound' THEN own ELSE number END AS to_number
 FROM call_log WHERE person = :contact_id ORDER BY began DESC LIMIT 20"""
 log_call = """
-INSERT INTO call_log (call_key, person, direction, number, own, began, seconds, subject, text, agent)
-VALUES (:key, :contact_id, :direction, :contact_number, :own_number, :started_at, :duration_seconds, :subject, :body, :agent)
+INSERT INTO call_log (call_key, person, direction, number, own, began, seconds, subject, text, agent, outcome, owner, recording)
+VALUES (:key, :contact_id, :direction, :contact_number, :own_number, :started_at, :duration_seconds, :subject, :body, :agent,
+        :outcome, :owner, :recording)
 ON CONFLICT (call_key) DO NOTHING"""
 find_logged_call = "SELECT id, 'https://crm.example/call/' || id AS url FROM call_log WHERE call_key = :key"
-update_call = "UPDATE call_log SET text = :body, subject = :subject WHERE id = :external_id"
+update_call = """
+UPDATE call_log SET text = :body, subject = :subject, agent = :agent, seconds = :duration_seconds, outcome = :outcome, owner = :owner,
+       recording = :recording WHERE id = :external_id"""
 '''
 
 BRITISH = '''\
@@ -108,4 +111,9 @@ VALUES (:key, :contact_id,
         CAST(strftime('%%s', :started_at) AS INTEGER), :duration_seconds, :body)
 ON CONFLICT (ref) DO NOTHING"""
 find_logged_call = "SELECT id FROM calls WHERE ref = :key"
+create_contact = "INSERT INTO contacts (full_name, phone1) VALUES (:display_name, :e164) RETURNING id"
+create_task = """
+INSERT INTO activities (contact, kind, title, at, status, ref)
+VALUES (:contact_id, 'task', :text, CAST(strftime('%%s', :started_at) AS INTEGER), 'Open', :task_key)
+ON CONFLICT (ref) DO NOTHING"""
 '''

@@ -14,7 +14,8 @@ from docutils.utils import Reporter
 
 from middleware.cli import main
 from middleware.settings import Settings
-from middleware.tenants.tenant import LookupConfig
+from middleware.tenants.log_template import SAMPLE
+from middleware.tenants.tenant import CallsConfig, LookupConfig, SkipConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("docs/**/*.rst"), *ROOT.glob("*/README.rst")])
@@ -34,6 +35,18 @@ def test_every_setting_is_documented(setting: str) -> None:
 def test_every_knob_is_documented(knob: str) -> None:
     """A key of ``[lookup]`` that is not on the lookup page does not exist."""
     assert f"``{knob}``" in text("docs/lookup.rst")
+
+
+@pytest.mark.parametrize("knob", [field.name for config in (CallsConfig, SkipConfig) for field in fields(config)])
+def test_every_knob_of_calls_is_documented(knob: str) -> None:
+    """A key of ``[calls]`` that is not on the page about calls does not exist."""
+    assert f"``{knob}``" in text("docs/calls.rst")
+
+
+@pytest.mark.parametrize("fact", SAMPLE)
+def test_every_fact_of_templates_is_documented(fact: str) -> None:
+    """Whoever writes a template finds what it may name."""
+    assert f"``{fact}``" in text("docs/calls.rst")
 
 
 def test_every_command_is_documented_and_speaks_json() -> None:

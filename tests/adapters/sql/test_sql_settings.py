@@ -36,7 +36,7 @@ def findings(adapter: SQLAdapter) -> Iterator[Finding]:
             "find_contacts: unknown parameter :nummer; known: :double_zero",
         ),
         ("find_notes", "SELECT 1 WHERE :e164 = 1", "unknown parameter :e164; known: :contact_id"),
-        ("log_call", "INSERT INTO c VALUES (:key, :price)", "unknown parameter :price; known: :agent"),
+        ("log_call", "INSERT INTO c VALUES (:key, :price)", "unknown parameter :price; known: :action_items"),
         ("find_nothing", "SELECT 1", "queries.find_nothing: is unknown; known: find_contacts"),
         ("find_notes", "SELECT 1 WHERE 1 = ?", "queries.find_notes: use named parameters such as :contact_id"),
         ("find_notes", "SELECT 1 WHERE 1 = %s", "use named parameters"),
