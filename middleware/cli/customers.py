@@ -207,10 +207,8 @@ def tenant_show(ctx: click.Context, tenant_id: str, as_json: bool) -> None:
         print_json({name: {**place, "secrets": known.get(place["receiver"], [])} for name, place in places.items()})
         return
     for name, place in places.items():
-        secrets = (
-            ", ".join(known.get(place["receiver"], []))
-            or f"none: m8crm tenant secret {tenant_id} --receiver {place['receiver']}"
-        )
+        receiver = place["receiver"]
+        secrets = ", ".join(known.get(receiver, [])) or f"none: m8crm tenant secret {tenant_id} --receiver {receiver}"
         click.echo(f"{name:<10} {place['url']}")
         click.echo(f"{'':<10} {place['credential']}, secrets: {secrets}")
 
