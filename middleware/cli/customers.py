@@ -169,7 +169,7 @@ def tenant_list(ctx: click.Context, as_json: bool) -> None:
 
 @tenant.command("secret")
 @click.argument("tenant_id", metavar="ID")
-@click.option("--receiver", default="insights", show_default=True, help="Whose secret.")
+@click.option("--receiver", default="insights", show_default=True, help="insights, recording, pbx, cdr or postcall.")
 @click.option("--list", "only_list", is_flag=True, help="Show how the secrets may be told apart.")
 @click.option("--revoke", metavar="DIGITS", help="Take away the secret whose digest begins so.")
 @json_option
@@ -190,30 +190,71 @@ def tenant_secret(
         for name, entries in () if as_json else known.items():
             click.echo(f"{name}: {', '.join(entries)}")
         return
-    _print_block(ctx, tenant_id, files.add_secret(folder, tenant_id, receiver), as_json)
+    _print_block(ctx, tenant_id, files.add_secret(folder, tenant_id, receiver), as_json, receiver)
 
 
-def _print_block(ctx: click.Context, tenant_id: str, secret: str, as_json: bool, **more: str) -> None:
-    base = settings_of(ctx).public_url
-    told = {
-        "id": tenant_id,
-        "lookup": f"{base}/{tenant_id}/lookup",
-        "calllog": f"{base}/{tenant_id}/calllog",
-        "secret": secret,
-        **more,
-    }
+@tenant.command("show")
+@click.argument("tenant_id", metavar="ID")
+@json_option
+@click.pass_context
+def tenant_show(ctx: click.Context, tenant_id: str, as_json: bool) -> None:
+    """Show what to register with each sender; secrets are known by their digests alone."""
+    from middleware.tenants import files
+
+    known = files.list_secrets(settings_of(ctx).customers, tenant_id)
+    places = _places(ctx, tenant_id, "SECRET")
     if as_json:
-        print_json(told)
+        print_json({name: {**place, "secrets": known.get(place["receiver"], [])} for name, place in places.items()})
+        return
+    for name, place in places.items():
+        receiver = place["receiver"]
+        secrets = ", ".join(known.get(receiver, [])) or f"none: m8crm tenant secret {tenant_id} --receiver {receiver}"
+        click.echo(f"{name:<10} {place['url']}")
+        click.echo(f"{'':<10} {place['credential']}, secrets: {secrets}")
+
+
+def _places(ctx: click.Context, tenant_id: str, secret: str) -> dict[str, dict[str, str]]:
+    """Return per sender the URL to register, whose secret it takes, and where that goes."""
+    from middleware.receivers.registry import RECEIVERS, Credential
+
+    base = f"{settings_of(ctx).public_url}/{tenant_id}"
+    in_url = (Credential.URL, Credential.URL_OR_DATA)
+    return {
+        sender: {
+            "url": f"{base}/{sender}" + (f"?token={secret}" if receiver.credential in in_url else ""),
+            "receiver": receiver.secret,
+            "credential": receiver.credential.value,
+        }
+        for sender, receiver in RECEIVERS.items()
+    }
+
+
+def _print_block(
+    ctx: click.Context, tenant_id: str, secret: str, as_json: bool, receiver: str = "insights", **more: str
+) -> None:
+    base = settings_of(ctx).public_url
+    places = {name: one for name, one in _places(ctx, tenant_id, secret).items() if one["receiver"] == receiver}
+    urls = {name: place["url"] for name, place in places.items()}
+    if receiver == "insights":
+        urls = {"lookup": f"{base}/{tenant_id}/lookup", **urls}
+    if as_json:
+        print_json({"id": tenant_id, **urls, "secret": secret, **more})
         return
     if more:
         click.echo(f"Written: {more['file']}. Connect a CRM there, then run `m8crm check --live`.\n")
-    click.secho(
-        "For Customer Care: Organisation Settings / Insights, add a Webhook integration (Superadmin)", bold=True
-    )
-    click.echo(f"  Number lookup URL            {told['lookup']}")
-    click.echo(f"  Automatic call logging URL   {told['calllog']}")
+    if receiver == "insights":
+        click.secho(
+            "For Customer Care: Organisation Settings / Insights, add a Webhook integration (Superadmin)", bold=True
+        )
+        click.echo(f"  Number lookup URL            {urls['lookup']}")
+        click.echo(f"  Automatic call logging URL   {urls['calllog']}")
+    for place in places.values() if receiver != "insights" else ():
+        click.secho(f"For Customer Care: register this URL with the sender ({place['credential']})", bold=True)
+        click.echo(f"  URL                          {place['url']}")
     click.echo(f"  Secret                       {secret}")
     click.echo("The secret is shown this once: only its digest is kept.")
+    if more:
+        click.echo(f"Other senders: `m8crm tenant show {tenant_id}`.")
     if base.startswith("http://"):
         click.echo("M8Com calls https only: set M8CRM_PUBLIC_URL to the address that M8Com reaches.")
 

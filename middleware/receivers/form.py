@@ -1,4 +1,7 @@
-"""Reads form data and query strings as nested objects: ``cdr[id]=1`` and ``cdr.id=1`` are the same."""
+"""Reads form data and query strings as nested objects: ``cdr[id]=1`` and ``cdr.id=1`` are the same.
+
+Hand-written: werkzeug and urllib split the pairs, and no library that is kept up nests them in both spellings.
+"""
 
 from __future__ import annotations
 
