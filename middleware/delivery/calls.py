@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from urllib.parse import unquote_to_bytes
 
 from middleware.delivery.compose import compose_call
@@ -23,7 +24,11 @@ _SEPARATORS = r"[\s().\-/]{0,3}"  # that people write between digits
 
 def hear_body(body: Body, tenant: Tenant) -> Heard:
     """Return the event of a stored body; raises ``FieldErrors`` or ``UnreadableBody``."""
-    event = RECEIVERS[body.sender].parse_stored(body.raw, body.content_type)
+    receiver = RECEIVERS[body.sender]
+    event = receiver.parse_stored(body.raw, body.content_type)
+    if receiver.link_life:
+        until = body.received_at + receiver.link_life
+        event = replace(event, media=tuple(replace(medium, expires_at=until) for medium in event.media))
     return hear(event, body.received_at, tenant)
 
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from middleware.inbox.calls import tell_sides
 from middleware.model.call import CallEvent, CallRecord, Direction, Ending, Leg
-from middleware.model.phone import NumberKind, PhoneNumber, parse_number
 from middleware.tenants.log_template import Fact, Facts, LogFormat, clean, render, web_link
 from middleware.tenants.tenant import Tenant
 
@@ -131,22 +131,6 @@ def compose_call(
     return _with_texts(record, event, tenant, log_format)
 
 
-def tell_sides(event: CallEvent, tenant: Tenant) -> tuple[Direction, PhoneNumber, PhoneNumber]:
-    """Return the direction, the contact's number and the customer's own.
-
-    A number of the customer's, an extension or the user's id is never the contact's while the other one may be.
-    """
-    caller, called = (parse_number(number or "", tenant.region) for number in (event.from_number, event.to_number))
-    caller_is_ours, called_is_ours = (_is_ours(number, event, tenant) for number in (caller, called))
-    direction = event.direction
-    if caller_is_ours != called_is_ours:
-        direction = Direction.OUTBOUND if caller_is_ours else Direction.INBOUND
-    elif direction is None:  # only now may an id in place of a number tell
-        from_user = caller.opaque_id is not None and called.is_diallable
-        direction = Direction.OUTBOUND if from_user else Direction.INBOUND
-    return (direction, caller, called) if direction is Direction.INBOUND else (direction, called, caller)
-
-
 def spell_duration(duration: timedelta) -> str:
     """Return e.g. ``1 h 02 min 03 s``, without the units that are zero at the front."""
     minutes, seconds = divmod(round(duration.total_seconds()), 60)
@@ -184,11 +168,6 @@ def append_line(body: str, line: Fact, log_format: LogFormat) -> str:
     }
     fact = Fact(label=line.label, text=_short(line.text, SHORTER[-1]))
     return body + render(templates[log_format], log_format, {"facts": (fact,)})
-
-
-def _is_ours(number: PhoneNumber, event: CallEvent, tenant: Tenant) -> bool:
-    is_user = bool(event.user_id) and number.raw == event.user_id
-    return number.e164 in tenant.own_numbers or number.kind is NumberKind.INTERNAL or is_user
 
 
 def _owner(event: CallEvent, tenant: Tenant) -> str | None:

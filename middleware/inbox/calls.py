@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from middleware.model.call import CallEvent, Direction, Ending, EventKind, Leg
-from middleware.model.phone import parse_number
+from middleware.model.phone import NumberKind, PhoneNumber, parse_number
 from middleware.tenants.tenant import Tenant
 
 LATE = timedelta(minutes=15)  # after the end of a call, in which what an AI made of it is expected
@@ -60,16 +60,32 @@ class Heard:
 
 def hear(event: CallEvent, received_at: datetime, tenant: Tenant) -> Heard:
     """Return the event with its sides told apart."""
-    contact, own = _sides(event, tenant)
+    _, contact, own = tell_sides(event, tenant)
     others = {_text(number, tenant) for number in event.other_numbers}
     return Heard(
         event=event,
         received_at=received_at,
-        contact=contact,
-        own=frozenset(number for number in {own, *others} if number),
+        contact=str(contact) or None,
+        own=frozenset(number for number in {str(own), *others} if number),
         referred_to=_text(event.referred_to, tenant),
         referred_by=_text(event.referred_by, tenant),
     )
+
+
+def tell_sides(event: CallEvent, tenant: Tenant) -> tuple[Direction, PhoneNumber, PhoneNumber]:
+    """Return the direction, the contact's number and the customer's own.
+
+    A number of the customer's, an extension or the user's id is never the contact's while the other one may be.
+    """
+    caller, called = (parse_number(number or "", tenant.region) for number in (event.from_number, event.to_number))
+    caller_is_ours, called_is_ours = (_is_ours(number, event, tenant) for number in (caller, called))
+    direction = event.direction
+    if caller_is_ours != called_is_ours:
+        direction = Direction.OUTBOUND if caller_is_ours else Direction.INBOUND
+    elif direction is None:  # only now may an id in place of a number tell
+        from_user = caller.opaque_id is not None and called.is_diallable
+        direction = Direction.OUTBOUND if from_user else Direction.INBOUND
+    return (direction, caller, called) if direction is Direction.INBOUND else (direction, called, caller)
 
 
 def is_same_call(one: Heard, other: Heard, join_within: timedelta) -> bool:
@@ -116,13 +132,9 @@ def merge(heard: Iterable[Heard], join_within: timedelta) -> CallEvent:
     )
 
 
-def _sides(event: CallEvent, tenant: Tenant) -> tuple[str | None, str | None]:
-    """Return the contact's number and ours."""
-    caller, called = _text(event.from_number, tenant), _text(event.to_number, tenant)
-    contact, own = (called, caller) if event.direction is Direction.OUTBOUND else (caller, called)
-    if contact in tenant.own_numbers and own not in tenant.own_numbers:
-        contact, own = own, contact
-    return contact, own
+def _is_ours(number: PhoneNumber, event: CallEvent, tenant: Tenant) -> bool:
+    is_user = bool(event.user_id) and number.raw == event.user_id
+    return number.e164 in tenant.own_numbers or number.kind is NumberKind.INTERNAL or is_user
 
 
 def _text(number: str | None, tenant: Tenant) -> str | None:
