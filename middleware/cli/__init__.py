@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from middleware import __version__
-from middleware.cli import calls, customers, lookups, running
+from middleware.cli import calls, customers, lookups, recordings, running
 from middleware.errors import M8CRMError
 
 
@@ -37,5 +37,5 @@ def main(ctx: click.Context, data: Path | None) -> None:
     ctx.obj = data
 
 
-for command in (*running.COMMANDS, *customers.COMMANDS, *lookups.COMMANDS, *calls.COMMANDS):
+for command in (*running.COMMANDS, *customers.COMMANDS, *lookups.COMMANDS, *calls.COMMANDS, *recordings.COMMANDS):
     main.add_command(command)

@@ -26,7 +26,7 @@ from middleware.crm.settings import Secret
 from middleware.errors import ConfigError
 from middleware.model.phone import parse_number
 from middleware.tenants.secrets import MIN_CHARACTERS
-from middleware.tenants.tenant import CallsConfig, LookupConfig, Source, Tenant
+from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig, Source, Tenant
 
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_BUDGET = timedelta(seconds=2.8)  # of M8Com's 3 s
@@ -85,6 +85,20 @@ class _Lookup(Schema):
     own_calls = fields.Boolean(truthy={True}, falsy={False})
 
 
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = validate.Regexp(  # the last part begins with a letter, so that no IP address is one
+    rf"(?:\*\.)?(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])(?::[1-9][0-9]{{0,4}})?\Z",
+    error='Write a host name in small letters, e.g. "files.example.com" or "*.example.com".',
+)
+
+
+class _Recordings(Schema):
+    fetch = fields.Boolean(truthy={True}, falsy={False})
+    hosts = fields.List(fields.String(validate=_HOST))
+    keep = Duration(validate=_at_most(timedelta(days=3660)))
+    pass_through = fields.Boolean(truthy={True}, falsy={False})
+
+
 # from_dict, because a field called "unknown" would hide an attribute of Schema
 _Calls = Schema.from_dict(
     {
@@ -103,6 +117,7 @@ class _File(Schema):
     secrets = fields.Dict(keys=fields.String(), values=fields.List(fields.Raw()), required=True)
     lookup = fields.Nested(_Lookup, load_default=dict)
     calls = fields.Nested(_Calls, load_default=dict)
+    recordings = fields.Nested(_Recordings, load_default=dict)
     crm = fields.List(fields.Dict(keys=fields.String()), load_default=list)
 
 
@@ -198,6 +213,7 @@ def _tenant(tenant_id: str, loaded: dict[str, Any], reading: _Reading) -> Tenant
         own_numbers=frozenset(filter(None, own.values())),
         lookup=LookupConfig(**loaded["lookup"]),
         calls=calls,
+        recordings=_recordings(loaded["recordings"], reading),
     )
 
 
@@ -282,6 +298,15 @@ def _calls(table: dict[str, Any], sources: tuple[Source, ...], reading: _Reading
             can = f"these can: {', '.join(able)}" if able else "none of this customer's can"
             reading.problems.append(f"calls.log_to: {name!r} is no [[crm]] that can log calls; {can}")
     return CallsConfig(log_to=tuple(log_to), **table)
+
+
+def _recordings(table: dict[str, Any], reading: _Reading) -> RecordingsConfig:
+    config = RecordingsConfig(**{**table, "hosts": tuple(table.get("hosts", ()))})
+    if config.fetch and not config.hosts:
+        reading.problems.append("recordings.hosts: is empty; name the hosts that recordings are fetched from")
+    if config.fetch and config.pass_through:
+        reading.problems.append("recordings.pass_through: fetch the recordings or pass their links on, not both")
+    return config
 
 
 def flat_problems(messages: Any, schema: Schema, prefix: str = "") -> list[str]:

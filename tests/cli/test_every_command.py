@@ -32,7 +32,7 @@ COMMANDS = dict(_commands(main))
 def test_the_commands_of_the_readme_exist() -> None:
     """Every command that people are told of is there."""
     wanted = "demo,serve,worker,check,tenant add,tenant list,tenant secret,lookup,trace,cache forget,trigger"
-    wanted += ",events list,events show,events retry,adapters"
+    wanted += ",events list,events show,events retry,adapters,recordings list,recordings revoke,recordings fetch"
     assert {tuple(name.split()) for name in wanted.split(",")} == set(COMMANDS)
 
 
