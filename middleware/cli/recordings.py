@@ -53,10 +53,11 @@ def _print(told: list[dict[str, Any]]) -> None:
         noted = f"{one['noted_at'].astimezone():%m-%d %H:%M:%S}"
         row = (one["id"], noted, one["state"], one["customer"], str(one["bytes"]), str(one["played"]))
         table.add_row(*row, Text(one["words"] or ""))
+    Console().print(table if told else "No recordings.")
+    for one in told:
         for access in one.get("accesses", ()):
             line = f"{access['at'].astimezone():%m-%d %H:%M}  {access['outcome']}  {access['requests']}x"
-            table.add_row("", "", "", "", "", "", Text(f"{line}  {access['address']}"))
-    Console().print(table if told else "No recordings.")
+            click.echo(f"{one['id']}  {line}  {access['address']}")
 
 
 @recordings.command("revoke")

@@ -49,13 +49,19 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        try:
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            problem = f"is no folder that can be made ({error.strerror}): {root}"
+            raise ConfigError("M8CRM_RECORDINGS", [problem]) from None
         self.incoming = root / "incoming"  # on the same disk, so that keeping is a rename
 
     def put(self, tenant_id: str, sha256: str, path: Path) -> None:
         """Move the file to its place, and have both on disk."""
         place = self._place(tenant_id, sha256)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (place.parent.parent, place.parent):
+                folder.mkdir(exist_ok=True, mode=0o700)
             _sync(path)
             path.replace(place)
             _sync(place.parent)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
@@ -184,7 +185,7 @@ def test_a_fetch_is_tried_until_just_before_the_link_dies(desk: Desk) -> None:
         desk.moment += timedelta(seconds=4)
     assert tried[0] == 0
     assert tried[-1] == 30 * 60 - 20
-    gaps = [later - earlier for earlier, later in zip(tried[:-1], tried[1:-1], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(tried[:-1])]
     assert gaps == sorted(gaps)
     assert max(gaps) <= 304
     assert desk.only().state == "expired"
