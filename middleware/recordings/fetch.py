@@ -37,7 +37,7 @@ def free_bytes(folder: Path) -> int:
 class Limits:
     """What one fetch may cost: bytes, seconds (name, connection and body together), and what must stay free."""
 
-    max_bytes: int = 512 * 1024 * 1024
+    max_bytes: int = 256 * 1024 * 1024
     seconds: float = 120.0
     keep_free: int = 512 * 1024 * 1024
     free: Callable[[Path], int] = free_bytes
