@@ -27,10 +27,13 @@ from middleware.lookup.service import Limits, LookupService
 from middleware.lookup.shared import SharedAnswers
 from middleware.lookup.trace import Trace
 from middleware.lookup.traces import TraceLog
+from middleware.recordings.lane import FetchLane
+from middleware.recordings.service import Recordings
+from middleware.recordings.store import open_store
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
-from middleware.web import docs, events, health, lookup
+from middleware.web import docs, events, health, lookup, recordings
 from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
 from middleware.web.problems import ProblemApi, respond
@@ -51,6 +54,7 @@ class Parts:
     lookups: LookupService
     generations: Generations
     traces: TraceLog
+    recordings: Recordings
     shared: SharedAnswers | None = None
 
     def close(self) -> None:
@@ -84,14 +88,17 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
         is_history_shared=inbox.database.dialect != "sqlite",
     )
+    tenants = Tenants(settings.customers, accounts=accounts)
+    kept = open_store(settings.recordings, settings.data)
     return Parts(
         settings=settings,
         key=key,
-        tenants=Tenants(settings.customers, accounts=accounts),
+        tenants=tenants,
         inbox=inbox,
         lookups=lookups,
         generations=generations,
         traces=traces,
+        recordings=Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url),
         shared=shared,
     )
 
@@ -106,6 +113,11 @@ def _looked_up(traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: st
 def build_worker(parts: Parts) -> Worker:
     """Return the worker that delivers what the inbox holds."""
     return Worker(parts.inbox, parts.tenants, on_delivered=parts.lookups.change)
+
+
+def build_lane(parts: Parts) -> FetchLane:
+    """Return the lane that fetches recordings before their links die."""
+    return FetchLane(parts.recordings)
 
 
 def create_app(settings: Settings | None = None, *, parts: Parts | None = None) -> Flask:
@@ -132,6 +144,7 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     _describe(api)
     api.register_blueprint(lookup.blueprint)
     api.register_blueprint(events.blueprint)
+    app.register_blueprint(recordings.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
     return app

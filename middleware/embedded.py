@@ -6,11 +6,12 @@ from typing import Any
 
 import structlog
 
-from middleware.app import build_worker
+from middleware.app import build_lane, build_worker
 from middleware.delivery.worker import Worker
+from middleware.recordings.lane import FetchLane
 
 log = structlog.get_logger("m8crm")
-_workers: list[Worker] = []
+_workers: list[Worker | FetchLane] = []
 
 
 def start_delivery(app: Any) -> None:
@@ -18,9 +19,9 @@ def start_delivery(app: Any) -> None:
     try:
         parts = app.extensions["m8crm"]
         if parts.settings.delivery:
-            worker = build_worker(parts)
-            worker.start()
-            _workers.append(worker)
+            for worker in (build_worker(parts), build_lane(parts)):
+                worker.start()
+                _workers.append(worker)
     except Exception as error:
         log.error("delivery_not_started", error=type(error).__name__)
 

@@ -5,6 +5,8 @@
     M8CRMError
     ├── ConfigError              a person must mend a file or a variable; the last good version stays in use
     ├── StorageError             the inbox cannot keep an event: 503, the sender tries again
+    ├── RecordingError           a recording cannot be fetched now: tried again until its link dies
+    │   └── RecordingRefusedError    … or will never be: tried no more
     └── CRMError                 what an adapter may raise; the session raises nearly all of them
         ├── TransientError           try again later
         │   ├── CRMTimeoutError          no answer before the deadline: the outcome of a write is unknown
@@ -53,6 +55,14 @@ class ConfigError(M8CRMError):
 
 class StorageError(M8CRMError):
     """The inbox could not store or read; nothing was acknowledged."""
+
+
+class RecordingError(M8CRMError):
+    """A recording could not be fetched; it may work later."""
+
+
+class RecordingRefusedError(RecordingError):
+    """A recording will not be fetched: its address, its size or its content is refused."""
 
 
 class CRMError(M8CRMError):

@@ -22,7 +22,8 @@ class Settings:
     customers' URLs begin with.  ``delivery``: whether web workers started by gunicorn alone also deliver.
     ``threads``: of a web process, and searches that it waits for.  ``max_body``: bytes.  ``cache_bytes``: of kept
     answers, per process.  ``read_timeout``: seconds in which a request must have come as a whole.  ``redis_url``:
-    the Redis that several machines share; none is needed.
+    the Redis that several machines share; none is needed.  ``recordings``: folder or object-store URL of kept
+    recordings.
     """
 
     customers: Path
@@ -39,6 +40,7 @@ class Settings:
     read_timeout: float
     log_level: str
     log_format: str
+    recordings: str
     redis_url: str | None = None
 
 
@@ -68,6 +70,9 @@ def load_settings(data: Path | None = None) -> Settings:
         "read_timeout": env.float("READ_TIMEOUT", 10.0),
         "log_level": env.str("LOG_LEVEL", "INFO"),
         "log_format": env.str("LOG_FORMAT", "json"),
+        "recordings": str(folder.resolve() / "recordings")
+        if data
+        else env.str("RECORDINGS", str(folder.resolve() / "recordings")),
         "redis_url": env.str("REDIS_URL", "") or None,
     }
     try:

@@ -14,7 +14,7 @@ ROWS = [
     {"crm"},
     {"tenants"},
     {"lookup", "receivers", "inbox"},
-    {"delivery", "demo"},
+    {"delivery", "recordings", "demo"},
     {"web"},
     {"app"},
     {"embedded", "cli"},

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from middleware import __version__
-from middleware.cli import calls, customers, lookups, privacy, running, trigger
+from middleware.cli import calls, customers, lookups, privacy, recordings, running, trigger
 from middleware.errors import M8CRMError
 
 
@@ -43,6 +43,7 @@ for command in (
     *lookups.COMMANDS,
     *trigger.COMMANDS,
     *calls.COMMANDS,
+    *recordings.COMMANDS,
     *privacy.COMMANDS,
 ):
     main.add_command(command)

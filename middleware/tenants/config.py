@@ -28,7 +28,7 @@ from middleware.model.call import Direction
 from middleware.model.phone import NumberKind, parse_number
 from middleware.tenants.log_template import find_fault
 from middleware.tenants.secrets import MIN_CHARACTERS
-from middleware.tenants.tenant import CallsConfig, LookupConfig, SkipConfig, Source, Tenant
+from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig, SkipConfig, Source, Tenant
 
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_BUDGET = timedelta(seconds=2.8)  # of M8Com's 3 s
@@ -102,6 +102,20 @@ def _check_template(source: str) -> None:
         raise ValidationError(f"{fault}.")
 
 
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = validate.Regexp(  # the last part begins with a letter, so that no IP address is one
+    rf"(?:\*\.)?(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])(?::[1-9][0-9]{{0,4}})?\Z",
+    error='Write a host name in small letters, e.g. "files.example.com" or "*.example.com".',
+)
+
+
+class _Recordings(Schema):
+    fetch = fields.Boolean(truthy={True}, falsy={False})
+    hosts = fields.List(fields.String(validate=_HOST))
+    keep = Duration(validate=_at_most(timedelta(days=3660)))
+    pass_through = fields.Boolean(truthy={True}, falsy={False})
+
+
 # from_dict, because a field called "unknown" would hide an attribute of Schema
 _Calls = Schema.from_dict(
     {
@@ -131,6 +145,7 @@ class _File(Schema):
     secrets = fields.Dict(keys=fields.String(), values=fields.List(fields.Raw()), required=True)
     lookup = fields.Nested(_Lookup, load_default=dict)
     calls = fields.Nested(_Calls, load_default=dict)
+    recordings = fields.Nested(_Recordings, load_default=dict)
     crm = fields.List(fields.Dict(keys=fields.String()), load_default=list)
 
 
@@ -226,6 +241,7 @@ def _tenant(tenant_id: str, loaded: dict[str, Any], reading: _Reading) -> Tenant
         own_numbers=frozenset(filter(None, own.values())),
         lookup=LookupConfig(**loaded["lookup"]),
         calls=calls,
+        recordings=_recordings(loaded["recordings"], reading),
     )
 
 
@@ -328,6 +344,15 @@ def _skip(table: dict[str, Any], region: str, reading: _Reading) -> SkipConfig:
         groups=frozenset(group.strip().casefold() for group in table.pop("groups", ())),
         **table,
     )
+
+
+def _recordings(table: dict[str, Any], reading: _Reading) -> RecordingsConfig:
+    config = RecordingsConfig(**{**table, "hosts": tuple(table.get("hosts", ()))})
+    if config.fetch and not config.hosts:
+        reading.problems.append("recordings.hosts: is empty; name the hosts that recordings are fetched from")
+    if config.fetch and config.pass_through:
+        reading.problems.append("recordings.pass_through: fetch the recordings or pass their links on, not both")
+    return config
 
 
 def flat_problems(messages: Any, schema: Schema, prefix: str = "") -> list[str]:

@@ -70,6 +70,20 @@ class CallsConfig:
     wait: timedelta = timedelta(minutes=2)  # for how long
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingsConfig:
+    """The ``[recordings]`` table: whether recordings are fetched, from which hosts, and for how long they are kept.
+
+    ``hosts`` holds DNS names: ``files.example.com``, ``files.example.com:8443`` or ``*.example.com``.
+    ``pass_through`` gives people the sender's own link instead, for as long as it lives.
+    """
+
+    fetch: bool = False
+    hosts: tuple[str, ...] = ()
+    keep: timedelta = timedelta(days=90)
+    pass_through: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
     """One ``[[crm]]`` of a customer: ``name`` is unique within the customer (default: the adapter's name).
@@ -100,6 +114,7 @@ class Tenant:
     own_numbers: frozenset[str] = frozenset()
     lookup: LookupConfig = field(default_factory=LookupConfig)
     calls: CallsConfig = field(default_factory=CallsConfig)
+    recordings: RecordingsConfig = field(default_factory=RecordingsConfig)
 
     def source(self, name: str) -> Source | None:
         """Return the source called ``name``."""

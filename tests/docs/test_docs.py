@@ -15,7 +15,7 @@ from docutils.utils import Reporter
 from middleware.cli import main
 from middleware.settings import Settings
 from middleware.tenants.log_template import SAMPLE
-from middleware.tenants.tenant import CallsConfig, LookupConfig, SkipConfig
+from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig, SkipConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("docs/**/*.rst"), *ROOT.glob("*/README.rst")])
@@ -29,6 +29,12 @@ def text(name: str) -> str:
 def test_every_setting_is_documented(setting: str) -> None:
     """A process setting that is not on the operations page does not exist."""
     assert f"``M8CRM_{setting.upper()}``" in text("docs/operations.rst")
+
+
+@pytest.mark.parametrize("knob", [field.name for field in fields(RecordingsConfig)])
+def test_every_knob_of_recordings_is_documented(knob: str) -> None:
+    """A key of ``[recordings]`` that is not on the recordings page does not exist."""
+    assert f"``{knob}``" in text("docs/recordings.rst")
 
 
 @pytest.mark.parametrize("knob", [field.name for field in fields(LookupConfig)])

@@ -1,0 +1,182 @@
+"""``Ledger``: what the tables say of recordings.  Every step is one short transaction; none is open during a fetch.
+
+A file that nobody's recording needs any more is deleted by whoever has leased a row ``removed`` that names it; while
+that lease lasts nobody may keep the same content anew, so that a file is never deleted behind its new owner's back.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from middleware.errors import RecordingError
+from middleware.inbox.database import Database
+from middleware.recordings.tables import recording, recording_access
+
+PER_TENANT = 4  # fetches at the same time, over all processes: a hung file server is its customer's trouble only
+REMOVAL_LEASE = 180.0  # seconds; longer than a store takes to say that it failed
+_USERS = recording.c.state.in_(("waiting", "kept"))
+
+
+class Ledger:
+    """The rows of all recordings; moments are Unix seconds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._insert = (postgresql if database.dialect == "postgresql" else sqlite).insert
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> int:
+        """Add what is not known yet, and return how many that were."""
+        with self._database.write() as connection:
+            added = (connection.execute(self._insert(recording).values(row).on_conflict_do_nothing()) for row in rows)
+            return sum(result.rowcount for result in added)
+
+    def find(self, recording_id: str) -> Row[Any] | None:
+        """Return one recording."""
+        with self._database.read() as connection:
+            return connection.execute(select(recording).where(recording.c.id == recording_id)).first()
+
+    def of_call(self, tenant_id: str, call_key: str) -> list[Row[Any]]:
+        """Return the recordings of one call, the newest first."""
+        wanted = and_(recording.c.tenant == tenant_id, recording.c.call_key == call_key)
+        with self._database.read() as connection:
+            rows = connection.execute(select(recording).where(wanted).order_by(recording.c.noted_at.desc()))
+            return list(rows)
+
+    def latest(self, tenant_id: str | None, state: str | None, limit: int) -> list[Row[Any]]:
+        """Return the latest recordings that match, newest first, each with how often it was ``played``."""
+        played = (
+            select(func.coalesce(func.sum(recording_access.c.requests), 0))
+            .where(recording_access.c.recording_id == recording.c.id, recording_access.c.outcome == "played")
+            .scalar_subquery()
+            .label("played")
+        )
+        found = select(recording, played).where(recording.c.call_key != recording.c.id)
+        if tenant_id is not None:
+            found = found.where(recording.c.tenant == tenant_id)
+        if state is not None:
+            found = found.where(recording.c.state == state)
+        with self._database.read() as connection:
+            return list(connection.execute(found.order_by(recording.c.noted_at.desc(), recording.c.id).limit(limit)))
+
+    def accesses(self, recording_id: str) -> list[Row[Any]]:
+        """Return who has asked for the recording, by minute and address."""
+        found = select(recording_access).where(recording_access.c.recording_id == recording_id)
+        with self._database.read() as connection:
+            return list(connection.execute(found.order_by(recording_access.c.minute)))
+
+    def claim(self, now: float, lease: float, limit: int) -> list[Row[Any]]:
+        """Lease what is due, whose link dies first, fairly among customers; the attempt is counted."""
+        is_waiting = recording.c.state == "waiting"
+        rank = func.row_number().over(partition_by=recording.c.tenant, order_by=recording.c.link_dies_at)
+        due = and_(is_waiting, recording.c.due_at <= now, recording.c.lease_until <= now)
+        ranked = select(recording.c.id, recording.c.tenant, recording.c.link_dies_at, rank.label("rank")).where(due)
+        ranked_rows = ranked.subquery()
+        with self._database.read() as connection:  # an idle look takes no lock
+            found = connection.execute(
+                select(ranked_rows).where(ranked_rows.c.rank <= PER_TENANT).order_by(ranked_rows.c.link_dies_at)
+            ).all()
+            leased = select(recording.c.tenant, func.count()).where(is_waiting, recording.c.lease_until > now)
+            running = Counter({row[0]: row[1] for row in connection.execute(leased.group_by(recording.c.tenant))})
+        ids = [row.id for row in found if row.rank + running[row.tenant] <= PER_TENANT][:limit]
+        if not ids:
+            return []
+        change = {"lease_until": now + lease, "attempts": recording.c.attempts + 1}
+        mine = and_(recording.c.id.in_(ids), is_waiting, recording.c.lease_until <= now)
+        with self._database.write() as connection:
+            return list(connection.execute(update(recording).where(mine).values(change).returning(recording)))
+
+    def finish(self, row: Row[Any], **changes: Any) -> bool:
+        """Write how an attempt ended; return whether the recording was still waiting for it."""
+        mine = and_(recording.c.id == row.id, recording.c.state == "waiting", recording.c.attempts == row.attempts)
+        with self._database.write() as connection:
+            changed = connection.execute(update(recording).where(mine).values(lease_until=0.0, **changes))
+            return changed.rowcount > 0
+
+    def use(self, row: Row[Any], sha256: str, now: float) -> None:
+        """Say that the recording has this content, before it is kept; raises while the same is being removed."""
+        same = _same(row.tenant, sha256)
+        with self._database.write() as connection:
+            self._lock(connection)
+            removing = and_(same, recording.c.state == "removed", recording.c.lease_until > now)
+            if connection.execute(select(recording.c.id).where(removing)).first():
+                raise RecordingError("The same recording is just being removed.")
+            connection.execute(update(recording).where(recording.c.id == row.id).values(sha256=sha256))
+
+    def remove(self, wanted: ColumnElement[bool], **changes: Any) -> int:
+        """Take recordings away from their users; their files go with :meth:`begin_removals`."""
+        values = {"state": "removed", "url": None, "lease_until": 0.0, **changes}
+        with self._database.write() as connection:
+            return connection.execute(update(recording).where(wanted).values(values)).rowcount
+
+    def begin_removals(self, now: float, limit: int = 100) -> list[Row[Any]]:
+        """Lease removed recordings whose files nobody else needs; let go of the files of the others."""
+        due = and_(recording.c.state == "removed", recording.c.sha256.is_not(None), recording.c.lease_until <= now)
+        alone: list[Row[Any]] = []
+        with self._database.read() as connection:
+            if not connection.execute(select(recording.c.id).where(due).limit(1)).first():
+                return []
+        with self._database.write() as connection:
+            self._lock(connection)
+            for row in connection.execute(select(recording).where(due).limit(limit)).all():
+                users = select(recording.c.id).where(_same(row.tenant, row.sha256), _USERS)
+                is_used = connection.execute(users.limit(1)).first()
+                change = {"sha256": None} if is_used else {"lease_until": now + REMOVAL_LEASE}
+                connection.execute(update(recording).where(recording.c.id == row.id).values(change))
+                if not is_used:
+                    alone.append(row)
+        return alone
+
+    def end_removal(self, row: Row[Any]) -> None:
+        """Say that the file is gone."""
+        with self._database.write() as connection:
+            mine = and_(recording.c.id == row.id, recording.c.state == "removed")
+            connection.execute(update(recording).where(mine).values(sha256=None, lease_until=0.0))
+
+    def orphan(self, row: Row[Any], sha256: str) -> None:
+        """Say that an attempt has left a file with this content behind; it goes unless others need it."""
+        mark = secrets.token_hex(12)
+        left = {
+            name: getattr(row, name) for name in ("tenant", "kind", "noted_at", "link_dies_at", "due_at", "expires_at")
+        }
+        left |= {"id": mark, "call_key": mark, "source": mark, "state": "removed", "sha256": sha256}
+        mine = and_(recording.c.id == row.id, recording.c.sha256 == sha256, recording.c.state == "waiting")
+        with self._database.write() as connection:
+            connection.execute(update(recording).where(mine).values(sha256=None))
+            connection.execute(self._insert(recording).values(left))
+
+    def erase(self, wanted: ColumnElement[bool]) -> int:
+        """Delete rows that have no file, and what is known of who listened."""
+        ids = select(recording.c.id).where(wanted, recording.c.sha256.is_(None))
+        with self._database.write() as connection:
+            connection.execute(delete(recording_access).where(recording_access.c.recording_id.in_(ids)))
+            return connection.execute(delete(recording).where(wanted, recording.c.sha256.is_(None))).rowcount
+
+    def change(self, wanted: ColumnElement[bool], **values: Any) -> int:
+        """Change rows, and return how many."""
+        with self._database.write() as connection:
+            return connection.execute(update(recording).where(wanted).values(values)).rowcount
+
+    def audit(self, recording_id: str, now: float, address: str, outcome: str) -> None:
+        """Remember who asked for a recording, and how that ended."""
+        row = {"recording_id": recording_id, "minute": int(now // 60), "address": address[:45], "outcome": outcome}
+        added = self._insert(recording_access).values(**row, requests=1)
+        again = added.on_conflict_do_update(
+            index_elements=["recording_id", "minute", "address", "outcome"],
+            set_={"requests": recording_access.c.requests + 1},
+        )
+        with self._database.write() as connection:
+            connection.execute(again)
+
+    def _lock(self, connection: Connection) -> None:
+        if self._database.dialect == "postgresql":  # SQLite's writers are alone anyway
+            connection.execute(text("LOCK TABLE recording IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _same(tenant_id: str, sha256: str) -> ColumnElement[bool]:
+    return and_(recording.c.tenant == tenant_id, recording.c.sha256 == sha256)

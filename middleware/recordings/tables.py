@@ -1,0 +1,49 @@
+"""The tables: what a sender named (``recording``), and who has listened to it (``recording_access``).
+
+A recording's ``url`` is the key to it, so it is kept only until it is fetched or given up.  ``links`` counts
+revocations: a link bears the number that was in force when it was made.  Moments are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint
+
+from middleware.inbox.tables import metadata
+
+recording = Table(
+    "recording",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("tenant", String(63), nullable=False),
+    Column("call_key", String(64), nullable=False),
+    Column("source", String(64), nullable=False),  # keyed hash of the URL
+    Column("kind", String(16), nullable=False),  # recording, transcript
+    Column("state", String(16), nullable=False),  # waiting, kept, passed, failed, expired, removed
+    Column("url", Text),
+    Column("noted_at", Float, nullable=False),
+    Column("link_dies_at", Float, nullable=False),  # the sender's link
+    Column("due_at", Float, nullable=False),
+    Column("lease_until", Float, nullable=False, default=0.0),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("words", Text),  # how the last attempt ended
+    Column("sha256", String(64)),
+    Column("bytes", BigInteger),
+    Column("content_type", String(64)),
+    Column("expires_at", Float, nullable=False),  # end of keeping, and of our links
+    Column("links", Integer, nullable=False, default=0),
+    UniqueConstraint("tenant", "call_key", "source"),
+    Index("recording_due", "state", "due_at"),
+    Index("recording_call", "tenant", "call_key"),
+    Index("recording_content", "tenant", "sha256"),
+)
+
+# a player asks many times for parts: a line is what one address did within one minute
+recording_access = Table(
+    "recording_access",
+    metadata,
+    Column("recording_id", String(32), primary_key=True),
+    Column("minute", BigInteger, primary_key=True),  # Unix time / 60
+    Column("address", String(45), primary_key=True),
+    Column("outcome", String(16), primary_key=True),  # played, expired, revoked, removed
+    Column("requests", Integer, nullable=False),
+)
