@@ -112,7 +112,7 @@ def _looked_up(traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: st
 
 def build_worker(parts: Parts) -> Worker:
     """Return the worker that delivers what the inbox holds."""
-    return Worker(parts.inbox, parts.tenants, on_delivered=parts.lookups.change)
+    return Worker(parts.inbox, parts.tenants, on_delivered=parts.lookups.change, media=parts.recordings)
 
 
 def build_lane(parts: Parts) -> FetchLane:

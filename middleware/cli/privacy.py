@@ -48,7 +48,7 @@ def export(ctx: click.Context, customer: str, number: str, as_json: bool) -> Non
 @json_option
 @click.pass_context
 def forget(ctx: click.Context, customer: str, number: str, yes: bool, as_json: bool) -> None:
-    """Remove for good all that is kept of a number: calls, also those that wait, answers and traces of lookups.
+    """Remove for good all that is kept of a number: calls, even if they wait, recordings, answers and traces.
 
     What a CRM has stays: it is not ours.
     """
@@ -66,13 +66,18 @@ def forget(ctx: click.Context, customer: str, number: str, yes: bool, as_json: b
     told: dict[str, Any] = {
         "events": removed.events,
         "calls": len(removed.call_ids),
+        "recordings": parts.recordings.forget(customer, removed.call_ids),
         "lookups": parts.traces.forget(customer, str(asked)),
         "answers_everywhere": parts.lookups.forget(customer, str(asked)),
     }
     if as_json:
         print_json(told)
     else:
-        click.echo("Removed: {events} events of {calls} calls, {lookups} traces of lookups.".format(**told))
+        click.echo(
+            "Removed: {events} events of {calls} calls, {recordings} recordings, {lookups} traces of lookups.".format(
+                **told
+            )
+        )
     if not told["answers_everywhere"]:
         raise ConfigError("M8CRM_REDIS_URL", ["Redis is down, so its answers stay up to a day: do it again"])
 

@@ -44,8 +44,10 @@ def merged_event(bodies: Sequence[Body], tenant: Tenant) -> CallEvent:
     return merge(heard, tenant.calls.join_within)
 
 
-def record_of(stored: StoredCall, tenant: Tenant, log_format: LogFormat = "text") -> CallRecord:
-    """Return the call as it is written into a CRM whose logs are of ``log_format``."""
+def record_of(
+    stored: StoredCall, tenant: Tenant, log_format: LogFormat = "text", recording: str | None = None
+) -> CallRecord:
+    """Return the call as it is written into a CRM whose logs are of ``log_format``, with our link to its recording."""
     return compose_call(
         merged_event(stored.bodies, tenant),
         event_id=stored.id,
@@ -53,6 +55,7 @@ def record_of(stored: StoredCall, tenant: Tenant, log_format: LogFormat = "text"
         tenant=tenant,
         received_at=stored.bodies[0].received_at,
         log_format=log_format,
+        recording=recording,
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from datetime import timedelta
 from functools import partial
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import Row
@@ -27,7 +27,7 @@ from middleware.inbox.planning import Plan, Planner
 from middleware.inbox.queue import LEASE, Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
 from middleware.inbox.store import Body, Inbox, StoredCall, body_of
-from middleware.model.call import CallRecord
+from middleware.model.call import CallRecord, Media
 from middleware.model.deadline import Deadline
 from middleware.model.phone import NumberKind
 from middleware.receivers.body import UnreadableBody
@@ -48,6 +48,28 @@ log = structlog.get_logger("m8crm.delivery")
 OnDelivered = Callable[[str, str], None]
 
 
+class MediaKeeper(Protocol):
+    """Keeps recordings (``Recordings``)."""
+
+    def note(self, tenant_id: str, call_key: str, media: Iterable[Media]) -> int:
+        """Remember what a sender has named for a call."""
+
+    def link_of(self, tenant_id: str, call_key: str) -> str | None:
+        """Return the link that a call's log bears."""
+
+
+class NoMedia:
+    """Keeps nothing."""
+
+    def note(self, _tenant_id: str, _call_key: str, _media: Iterable[Media]) -> int:
+        """Forget it."""
+        return 0
+
+    def link_of(self, _tenant_id: str, _call_key: str) -> str | None:
+        """Return no link."""
+        return None
+
+
 class Worker:
     """Delivers what the inbox holds; ``on_delivered`` is told customer and number of every written call."""
 
@@ -57,6 +79,7 @@ class Worker:
         tenants: Tenants,
         *,
         on_delivered: OnDelivered = lambda _tenant_id, _number: None,
+        media: MediaKeeper | None = None,
         random: Callable[[], float] = random.random,
         hard_deadline: timedelta = HARD_DEADLINE,
     ) -> None:
@@ -67,6 +90,7 @@ class Worker:
         self._retention = Retention(inbox)
         self._purge_at = inbox.now()
         self._on_delivered = on_delivered
+        self._media = media or NoMedia()
         self._random = random
         self._hard_deadline = hard_deadline
         self._pool = DaemonPool("delivery")
@@ -153,7 +177,10 @@ class Worker:
 
         try:
             heard = hear_body(body_of(row), tenant)
-            self._planner.plan(row, heard, known, tenant.calls.join_within, partial(self._decide, tenant))
+            decide = partial(self._decide, tenant)
+            call_id = self._planner.plan(row, heard, known, tenant.calls.join_within, decide)
+            if call_id and heard.event.media:
+                self._media.note(tenant.id, call_id, heard.event.media)
         except FieldErrors as error:
             self._planner.set_aside(row.seq, json.dumps(error.errors, default=str))
         except StorageError:
@@ -257,7 +284,11 @@ class Worker:
         source = tenant.source(place.channel)
         assert source is not None
         try:
-            record = record_of(claimed.call, tenant, source.adapter.log_format)
+            media = merged_event(claimed.call.bodies, tenant).media
+            if media:  # noted already, unless the worker that planned the call was killed, or calls have become one
+                self._media.note(tenant.id, claimed.call.id, media)
+            link = self._media.link_of(tenant.id, claimed.call.id) if media else None
+            record = record_of(claimed.call, tenant, source.adapter.log_format, link)
             if claimed.earlier and not claimed.is_in_doubt and claimed.written == digest_of(record):
                 return Delivered(words="The CRM has all of it.", logged=claimed.earlier), None
             job = Job(

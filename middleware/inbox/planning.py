@@ -48,26 +48,26 @@ class Planner:
 
     def plan(
         self, row: Row[Any], heard: Heard, hear: Hear, join_within: timedelta, decide: Callable[[Sequence[Body]], Plan]
-    ) -> bool:
+    ) -> str | None:
         """Add the event to its call, or to a new one, and have done what ``decide`` says of the whole call.
 
-        Events that speak of several calls make them one.  Returns ``False``, and changes nothing, while a worker
-        writes one of those.
+        Events that speak of several calls make them one.  Returns the call's id; ``None`` when another worker was
+        quicker, and, with nothing changed, while one of several calls is being written.
         """
         with self._database.write() as connection:
             self._alone(connection, row.tenant)
             claim = update(event).where(event.c.seq == row.seq, event.c.state == "queued").values(state="planned")
             if not connection.execute(claim).rowcount:
-                return True  # another worker was quicker
+                return None
             calls = self._calls_like(connection, row, heard, hear, join_within)
             if len(calls) > 1 and self._is_any_in_flight(connection, calls):
                 connection.execute(update(event).where(event.c.seq == row.seq).values(state="queued"))
-                return False
+                return None
             call_seq = self._joined(connection, calls) if calls else self._begin(connection, row)
             connection.execute(update(event).where(event.c.seq == row.seq).values(call_seq=call_seq))
             self._leave_marks(connection, row, heard)
             self._carry_out(connection, row.tenant, call_seq, decide(bodies_of(connection, call_seq)))
-        return True
+            return str(connection.execute(select(call.c.id).where(call.c.seq == call_seq)).scalar_one())
 
     def _alone(self, connection: Connection, tenant_id: str) -> None:
         """Keep other workers from planning the same customer's events: two may speak of one call."""

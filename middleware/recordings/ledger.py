@@ -31,10 +31,20 @@ class Ledger:
         self._insert = (postgresql if database.dialect == "postgresql" else sqlite).insert
 
     def add(self, rows: Sequence[dict[str, Any]]) -> int:
-        """Add what is not known yet, and return how many that were."""
+        """Add what is not known yet, and return how many that were; what is known goes over to the call it names.
+
+        Two calls may turn out to be one, and the link to a recording may be dead by then.
+        """
+        count = 0
         with self._database.write() as connection:
-            added = (connection.execute(self._insert(recording).values(row).on_conflict_do_nothing()) for row in rows)
-            return sum(result.rowcount for result in added)
+            for row in rows:
+                added = connection.execute(self._insert(recording).values(row).on_conflict_do_nothing()).rowcount
+                count += added
+                if not added:
+                    known = and_(recording.c.tenant == row["tenant"], recording.c.source == row["source"])
+                    moved = update(recording).where(known, recording.c.state != "removed")
+                    connection.execute(moved.values(call_key=row["call_key"]))
+        return count
 
     def find(self, recording_id: str) -> Row[Any] | None:
         """Return one recording."""

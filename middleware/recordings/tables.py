@@ -31,7 +31,7 @@ recording = Table(
     Column("content_type", String(64)),
     Column("expires_at", Float, nullable=False),  # end of keeping, and of our links
     Column("links", Integer, nullable=False, default=0),
-    UniqueConstraint("tenant", "call_key", "source"),
+    UniqueConstraint("tenant", "source"),
     Index("recording_due", "state", "due_at"),
     Index("recording_call", "tenant", "call_key"),
     Index("recording_content", "tenant", "sha256"),
