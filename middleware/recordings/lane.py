@@ -54,7 +54,7 @@ class FetchLane:
         self._changed = changed
         self._random = random
         self._pool = DaemonPool("recordings")
-        self._running: set[Future[None]] = set()
+        self._running: dict[Future[None], str] = {}
         self._lock = Lock()
         self._stopping = Event()
         self._thread: Thread | None = None
@@ -65,14 +65,18 @@ class FetchLane:
         self._thread = Thread(target=self._loop, name="recordings", daemon=True)
         self._thread.start()
 
-    def stop(self, grace: float = 5.0) -> None:
-        """Take nothing new and wait for what is under way, for at most ``grace`` seconds; the rest is fetched anew."""
+    def stop(self, grace: float = 2.0) -> None:
+        """Take nothing new and wait for what is under way, for at most ``grace`` seconds; others fetch the rest."""
         self._stopping.set()
         if self._thread:
             self._thread.join(grace)
         with self._lock:
-            running = list(self._running)
-        wait(running, timeout=grace)
+            running = dict(self._running)
+        unfinished = wait(running, timeout=grace).not_done
+        try:
+            self._ledger.release([running[future] for future in unfinished])
+        except StorageError:
+            log.warning("leases_not_given_back")
 
     def fetch_due(self) -> int:
         """Fetch all that is due now, and return how many attempts were made."""
@@ -112,11 +116,11 @@ class FetchLane:
     def _submit(self, row: Row[Any]) -> Future[None]:
         future = self._pool.submit(self._attempt, row)
         with self._lock:
-            self._running.add(future)
+            self._running[future] = row.id
 
         def done(finished: Future[None]) -> None:
             with self._lock:
-                self._running.discard(finished)
+                self._running.pop(finished, None)
             if finished.exception():
                 log.error("recording_broken", customer=row.tenant, error=type(finished.exception()).__name__)
 
@@ -127,10 +131,11 @@ class FetchLane:
         began = time.monotonic()
         changes = self._try(row)
         state = changes.get("state", "waiting")
-        if not self._ledger.finish(row, **changes) and state == "kept":
-            self._ledger.orphan(row, changes["sha256"])  # it was forgotten meanwhile
-            self._recordings.remove_files()
-            state = "forgotten"
+        if not self._ledger.finish(row, **changes):  # it was forgotten meanwhile, or others try it now
+            if state == "kept":
+                self._ledger.orphan(row, changes["sha256"])
+                self._recordings.remove_files()
+            return
         ms = round((time.monotonic() - began) * 1000)
         write = log.error if state in ("failed", "expired") else log.info
         write("recording", recording=row.id, customer=row.tenant, state=state, attempt=row.attempts, ms=ms)

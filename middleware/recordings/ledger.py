@@ -101,11 +101,16 @@ class Ledger:
         with self._database.write() as connection:
             return list(connection.execute(update(recording).where(mine).values(change).returning(recording)))
 
+    def release(self, ids: Sequence[str]) -> None:
+        """Give leases back: others may try at once."""
+        if ids:
+            mine = and_(recording.c.id.in_(ids), recording.c.state == "waiting")
+            self.change(mine, lease_until=0.0)
+
     def finish(self, row: Row[Any], **changes: Any) -> bool:
         """Write how an attempt ended; return whether the recording was still waiting for it."""
-        mine = and_(recording.c.id == row.id, recording.c.state == "waiting", recording.c.attempts == row.attempts)
         with self._database.write() as connection:
-            changed = connection.execute(update(recording).where(mine).values(lease_until=0.0, **changes))
+            changed = connection.execute(update(recording).where(_mine(row)).values(lease_until=0.0, **changes))
             return changed.rowcount > 0
 
     def use(self, row: Row[Any], sha256: str, now: float) -> None:
@@ -116,7 +121,8 @@ class Ledger:
             removing = and_(same, recording.c.state == "removed", recording.c.lease_until > now)
             if connection.execute(select(recording.c.id).where(removing)).first():
                 raise RecordingError("The same recording is just being removed.")
-            connection.execute(update(recording).where(recording.c.id == row.id).values(sha256=sha256))
+            if not connection.execute(update(recording).where(_mine(row)).values(sha256=sha256)).rowcount:
+                raise RecordingError("The recording is wanted no more, or others fetch it.")
 
     def remove(self, wanted: ColumnElement[bool], **changes: Any) -> int:
         """Take recordings away from their users; their files go with :meth:`begin_removals`."""
@@ -155,9 +161,8 @@ class Ledger:
             name: getattr(row, name) for name in ("tenant", "kind", "noted_at", "link_dies_at", "due_at", "expires_at")
         }
         left |= {"id": mark, "call_key": mark, "source": mark, "state": "removed", "sha256": sha256}
-        mine = and_(recording.c.id == row.id, recording.c.sha256 == sha256, recording.c.state == "waiting")
         with self._database.write() as connection:
-            connection.execute(update(recording).where(mine).values(sha256=None))
+            connection.execute(update(recording).where(_mine(row)).values(sha256=None))
             connection.execute(self._insert(recording).values(left))
 
     def erase(self, wanted: ColumnElement[bool]) -> int:
@@ -186,6 +191,11 @@ class Ledger:
     def _lock(self, connection: Connection) -> None:
         if self._database.dialect == "postgresql":  # SQLite's writers are alone anyway
             connection.execute(text("LOCK TABLE recording IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _mine(row: Row[Any]) -> ColumnElement[bool]:
+    """Whether a recording still waits for the attempt that ``row`` was leased for."""
+    return and_(recording.c.id == row.id, recording.c.state == "waiting", recording.c.attempts == row.attempts)
 
 
 def _same(tenant_id: str, sha256: str) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from middleware.tenants.config import load_tenant
-from middleware.tenants.tenant import CallsConfig, LookupConfig
+from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig
 
 README = Path(__file__).resolve().parent.parent.parent / "config" / "README.rst"
 
@@ -32,10 +32,13 @@ def test_the_example_is_a_customer(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(tenant.secrets["insights"]) == 3
     assert tenant.lookup == LookupConfig()
     assert tenant.calls == CallsConfig(log_to=("sql",))
+    assert tenant.recordings == RecordingsConfig()
     tenant.sources[0].adapter.close()
 
 
-@pytest.mark.parametrize(("table", "config"), [("lookup", LookupConfig), ("calls", CallsConfig)])
+@pytest.mark.parametrize(
+    ("table", "config"), [("lookup", LookupConfig), ("calls", CallsConfig), ("recordings", RecordingsConfig)]
+)
 def test_the_example_has_every_key(table: str, config: type) -> None:
     """A key that the example lacks does not exist."""
     assert set(tomllib.loads(example())[table]) == {field.name for field in fields(config)}

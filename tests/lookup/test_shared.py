@@ -318,11 +318,20 @@ def test_a_number_has_few_entries(machines: Machines, redis_server: str) -> None
         assert client.hlen(key) <= 64
 
 
-def test_nothing_is_opened_before_the_first_lookup(tmp_path: Path) -> None:
+def test_nothing_is_opened_before_the_first_lookup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that has answered nobody has no connection and no thread: it may still be forked."""
-    threads = set(threading.enumerate())
+    begun, start, here = [], threading.Thread.start, threading.current_thread()
+
+    def watched(thread: threading.Thread) -> None:
+        if threading.current_thread() is here:  # and not of another test, which ends late
+            begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", watched)
     desk = Desk(tmp_path / "a", store=SharedStore("redis://127.0.0.1:1", key=KEY))
-    assert set(threading.enumerate()) <= threads
+    assert begun == []
+    desk.ask(tenant_of(Zoo()))
+    assert begun
     desk.close()
 
 

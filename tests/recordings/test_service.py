@@ -236,6 +236,26 @@ def test_a_fetch_that_died_with_its_process_is_made_again(desk: Desk) -> None:
     assert desk.only().state == "kept"
 
 
+def test_a_fetch_under_way_is_given_back_at_the_end(desk: Desk) -> None:
+    """A process that stops does not wait for a hung file server, and another one tries at once."""
+    reached = Event()
+
+    def hang(_handler: object) -> None:
+        reached.set()
+        desk.served.over.wait()
+
+    desk.served.answers["/a.wav"] = hang
+    desk.note()
+    lane = desk.new_lane(seconds=30)
+    lane.start()
+    assert reached.wait(20)
+    lane.stop(grace=0.1)
+    desk.served.answers["/a.wav"] = whole(wav())
+    assert desk.lane.fetch_due() == 1
+    assert desk.only().state == "kept"
+    desk.served.over.set()
+
+
 def test_what_is_forgotten_while_it_is_fetched_is_not_kept(desk: Desk) -> None:
     """A recording that is forgotten during its fetch leaves neither a file nor a row."""
 
@@ -250,6 +270,43 @@ def test_what_is_forgotten_while_it_is_fetched_is_not_kept(desk: Desk) -> None:
     assert desk.recordings.ledger.of_call("acme", "call") == []
     with desk.inbox.database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM recording").scalar() == 0
+
+
+def test_what_is_forgotten_while_it_is_kept_is_not_kept(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording that is forgotten at the very moment it is stored leaves neither a file nor a row."""
+    put = desk.store.put
+
+    def put_late(tenant_id: str, sha256: str, path: Path) -> None:
+        desk.recordings.forget("acme", ["call"])
+        put(tenant_id, sha256, path)
+
+    monkeypatch.setattr(desk.store, "put", put_late)
+    desk.served.answers["/a.wav"] = whole(wav())
+    desk.note()
+    desk.lane.fetch_due()
+    assert desk.files() == []
+    desk.recordings.purge()
+    with desk.inbox.database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM recording").scalar() == 0
+
+
+def test_two_that_fetch_the_same_leave_it_whole(desk: Desk) -> None:
+    """When a fetch outlives its lease and another is made meanwhile, the recording is kept, once."""
+    depth: list[int] = []
+
+    def again(handler: object) -> None:
+        if not depth:  # the first fetch is still under way when the second is made
+            depth.append(1)
+            desk.moment += timedelta(minutes=10)
+            desk.lane.fetch_due()
+        whole(wav())(handler)  # type: ignore[arg-type]
+
+    desk.served.answers["/a.wav"] = again
+    desk.note()
+    desk.lane.fetch_due()
+    desk.recordings.purge()
+    assert (desk.only().state, desk.only().attempts, len(desk.files())) == ("kept", 2, 1)
+    assert desk.play(desk.recordings.link_of("acme", "call")) == wav()
 
 
 def test_a_revoked_link_is_dead_and_a_new_one_is_not(desk: Desk) -> None:
