@@ -45,11 +45,18 @@ def merged_event(bodies: Sequence[Body], tenant: Tenant) -> CallEvent:
 
 
 def record_of(
-    stored: StoredCall, tenant: Tenant, log_format: LogFormat = "text", recording: str | None = None
+    stored: StoredCall,
+    event: CallEvent,
+    tenant: Tenant,
+    log_format: LogFormat = "text",
+    recording: str | None = None,
 ) -> CallRecord:
-    """Return the call as it is written into a CRM whose logs are of ``log_format``, with our link to its recording."""
+    """Return the call, whose bodies say ``event``, as it is written into a CRM whose logs are of ``log_format``.
+
+    ``recording`` is our link to it.
+    """
     return compose_call(
-        merged_event(stored.bodies, tenant),
+        event,
         event_id=stored.id,
         key=f"m8-{stored.key[:32]}",
         tenant=tenant,

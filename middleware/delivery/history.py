@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from middleware.delivery.calls import record_of
+from middleware.delivery.calls import merged_event, record_of
 from middleware.inbox.store import Inbox
 from middleware.model.activity import Call
 from middleware.model.call import CallRecord, Direction
@@ -14,7 +14,10 @@ from middleware.tenants.tenant import Tenant
 
 def logged_calls(inbox: Inbox, tenant: Tenant, number: PhoneNumber) -> Sequence[Call]:
     """Return the latest calls of ``number`` that are in the customer's CRM, newest first."""
-    return [_activity(record_of(stored, tenant), stored.url) for stored in inbox.list_logged(tenant.id, str(number))]
+    return [
+        _activity(record_of(stored, merged_event(stored.bodies, tenant), tenant), stored.url)
+        for stored in inbox.list_logged(tenant.id, str(number))
+    ]
 
 
 def _activity(call: CallRecord, url: str | None) -> Call:

@@ -37,6 +37,8 @@ class ParkedCalls:
             is_due = now - self._looked_at >= LOOK_EVERY
             if is_due:
                 self._looked_at = now
+        if not is_due and not self._whats:  # nearly always
+            return
         what = (tenant_id, self._inbox.hash_mark(tenant_id, f"contact {number}"))
         if is_due or what in self._whats:
             self._pool.submit(self._deliver, what, is_due=is_due)

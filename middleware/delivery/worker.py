@@ -194,7 +194,7 @@ class Worker:
         event = merged_event(bodies, tenant)
         if not event.kind.is_logged:
             return Plan(state="noted", reason="Nothing says yet that the call has ended.")
-        record = record_of(StoredCall(id="", key="", bodies=tuple(bodies)), tenant)
+        record = record_of(StoredCall(id="", key="", bodies=tuple(bodies)), event, tenant)
         kind = record.contact_number.kind
         if record.contact_number.e164 in tenant.own_numbers or kind not in (NumberKind.DIALLABLE, NumberKind.OPAQUE):
             return Plan(state="ignored", reason=f"The other side is {kind.value} or the customer's own number.")
@@ -284,11 +284,11 @@ class Worker:
         source = tenant.source(place.channel)
         assert source is not None
         try:
-            media = merged_event(claimed.call.bodies, tenant).media
-            if media:  # noted already, unless the worker that planned the call was killed, or calls have become one
-                self._media.note(tenant.id, claimed.call.id, media)
-            link = self._media.link_of(tenant.id, claimed.call.id) if media else None
-            record = record_of(claimed.call, tenant, source.adapter.log_format, link)
+            event = merged_event(claimed.call.bodies, tenant)
+            if event.media:  # noted already, unless who planned the call was killed, or calls have become one
+                self._media.note(tenant.id, claimed.call.id, event.media)
+            link = self._media.link_of(tenant.id, claimed.call.id) if event.media else None
+            record = record_of(claimed.call, event, tenant, source.adapter.log_format, link)
             if claimed.earlier and not claimed.is_in_doubt and claimed.written == digest_of(record):
                 return Delivered(words="The CRM has all of it.", logged=claimed.earlier), None
             job = Job(

@@ -11,7 +11,6 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from sqlalchemy import Connection, and_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from middleware.errors import StorageError
 from middleware.inbox.database import Database
@@ -32,9 +31,9 @@ class Committer:
         self._waiting: SimpleQueue[tuple[Row, Done]] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        dialect = (postgresql if database.dialect == "postgresql" else sqlite).insert(event)
+        insert = database.insert(event)
         compiled = (
-            dialect.values(dict.fromkeys(COLUMNS)).on_conflict_do_nothing().compile(dialect=database.engine.dialect)
+            insert.values(dict.fromkeys(COLUMNS)).on_conflict_do_nothing().compile(dialect=database.engine.dialect)
         )
         # compiled once: SQLAlchemy's way through a statement takes longer than the database's
         self._insert, self._order = str(compiled), compiled.positiontup

@@ -11,7 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from middleware.errors import StorageError
@@ -35,6 +36,10 @@ class Database:
     def dialect(self) -> str:
         """The name of SQLAlchemy's dialect, e.g. ``sqlite``."""
         return self.engine.dialect.name
+
+    def insert(self, table: Table) -> Any:
+        """Return the dialect's own INSERT, which knows what to do about a row that is there already."""
+        return (postgresql if self.dialect == "postgresql" else sqlite).insert(table)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from middleware.inbox.calls import LATE, LONGEST, Heard, is_same_call
 from middleware.inbox.store import Body, Inbox, bodies_of, body_of
@@ -158,7 +157,6 @@ class Planner:
 
     def _make_due(self, connection: Connection, tenant_id: str, call_seq: int, channel: str, due_at: float) -> None:
         """Have the call written, or what the CRM has of it completed."""
-        insert = (postgresql if self._database.dialect == "postgresql" else sqlite).insert
         place = {"tenant": tenant_id, "channel": channel}
         known = connection.execute(
             select(delivery).where(delivery.c.call_seq == call_seq, delivery.c.channel == channel)
@@ -166,7 +164,7 @@ class Planner:
         if known is None:
             new = {"call_seq": call_seq, "state": "waiting", "due_at": due_at, **place}
             connection.execute(delivery.insert().values(new))
-            connection.execute(insert(lane).values(place).on_conflict_do_nothing())
+            connection.execute(self._database.insert(lane).values(place).on_conflict_do_nothing())
         elif known.state != "waiting":
             again = {"state": "waiting", "due_at": due_at, "first_attempt_at": None, "crashes": 0}
             connection.execute(update(delivery).where(delivery.c.id == known.id).values(again))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, and_, exists, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from middleware.inbox.store import Inbox, StoredCall, bodies_of
 from middleware.inbox.tables import attempt, call, delivery, lane, logged_call
@@ -136,13 +135,12 @@ class Queue:
         self, connection: Connection, place: Lane, claimed: Claimed, record: CallRecord, url: str | None
     ) -> None:
         """Keep that the number's call is in the CRM."""
-        insert = (postgresql if self._database.dialect == "postgresql" else sqlite).insert(logged_call)
         latest = {
             "number": self._inbox.hash_number(place.tenant_id, str(record.contact_number)),
             "started_at": record.started_at.timestamp(),
             "url": url,
         }
-        row = insert.values(tenant=place.tenant_id, call_seq=claimed.call_seq, **latest)
+        row = self._database.insert(logged_call).values(tenant=place.tenant_id, call_seq=claimed.call_seq, **latest)
         connection.execute(row.on_conflict_do_update(index_elements=["call_seq"], set_=latest))
 
     def release(self, place: Lane, **changes: Any) -> None:

@@ -19,12 +19,12 @@ import filetype
 import pycurl
 
 from middleware.crm.threads import DaemonPool
+from middleware.crm.transport import QUICK_EXIT
 from middleware.errors import RecordingError, RecordingRefusedError
 from middleware.recordings.address import Outside, Source, find_addresses
 
 _SPACE_EVERY = 1024 * 1024  # bytes between two looks at the free space
 _HEAD = 8192  # bytes that tell a type
-_QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT, which pycurl has no name for
 _NAMES = DaemonPool("recording-names")  # a resolver knows no time-out: it may hang on a thread of its own
 
 
@@ -189,7 +189,7 @@ def _set_up(curl: pycurl.Curl, source: Source, addresses: list[str], outside: Ou
     curl.setopt(pycurl.URL, source.url)
     curl.setopt(pycurl.RESOLVE, [f"{source.host}:{source.port}:{pinned}"])
     curl.setopt(pycurl.NOSIGNAL, 1)
-    curl.setopt(_QUICK_EXIT, 1)
+    curl.setopt(QUICK_EXIT, 1)
     curl.setopt(pycurl.PROXY, "")
     curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTPS)
     curl.setopt(pycurl.FOLLOWLOCATION, 0)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from middleware.errors import RecordingError
 from middleware.inbox.database import Database
@@ -28,7 +27,6 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = (postgresql if database.dialect == "postgresql" else sqlite).insert
 
     def add(self, rows: Sequence[dict[str, Any]]) -> int:
         """Add what is not known yet, and return how many that were; what is known goes over to the call it names.
@@ -38,7 +36,9 @@ class Ledger:
         count = 0
         with self._database.write() as connection:
             for row in rows:
-                added = connection.execute(self._insert(recording).values(row).on_conflict_do_nothing()).rowcount
+                added = connection.execute(
+                    self._database.insert(recording).values(row).on_conflict_do_nothing()
+                ).rowcount
                 count += added
                 if not added:
                     known = and_(recording.c.tenant == row["tenant"], recording.c.source == row["source"])
@@ -163,7 +163,7 @@ class Ledger:
         left |= {"id": mark, "call_key": mark, "source": mark, "state": "removed", "sha256": sha256}
         with self._database.write() as connection:
             connection.execute(update(recording).where(_mine(row)).values(sha256=None))
-            connection.execute(self._insert(recording).values(left))
+            connection.execute(self._database.insert(recording).values(left))
 
     def erase(self, wanted: ColumnElement[bool]) -> int:
         """Delete rows that have no file, and what is known of who listened."""
@@ -180,7 +180,7 @@ class Ledger:
     def audit(self, recording_id: str, now: float, address: str, outcome: str) -> None:
         """Remember who asked for a recording, and how that ended."""
         row = {"recording_id": recording_id, "minute": int(now // 60), "address": address[:45], "outcome": outcome}
-        added = self._insert(recording_access).values(**row, requests=1)
+        added = self._database.insert(recording_access).values(**row, requests=1)
         again = added.on_conflict_do_update(
             index_elements=["recording_id", "minute", "address", "outcome"],
             set_={"requests": recording_access.c.requests + 1},

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+import structlog
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from middleware.demo.samples import SAMPLES, Situation
 from middleware.inbox import tables
+from middleware.logs import configure_logs
 from middleware.receivers.registry import RECEIVERS, Credential
 from tests.conftest import House
 
@@ -67,3 +71,12 @@ def send(
     path, headers = path_and_headers(sender, secret_of(house, sender))
     data = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
     return house.client.post(path, data=data, content_type=content_type, headers=headers, environ_overrides=environ)
+
+
+def log_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every module log as the product does, to what standard error is now."""
+    structlog.reset_defaults()
+    configure_logs("DEBUG", "json")
+    for name in [name for name in sys.modules if name.startswith("middleware.")]:
+        if hasattr(sys.modules[name], "log"):  # one that was used before writes where it wrote then
+            monkeypatch.setattr(f"{name}.log", structlog.get_logger())

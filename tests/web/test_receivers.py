@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from middleware.model.call import CallEvent
 from middleware.receivers.fields import FieldErrors
 from middleware.receivers.registry import RECEIVERS
 from tests.conftest import House
-from tests.web.sending import SENDERS, path_and_headers, sample, secret_of, send, stored_type
+from tests.web.sending import SENDERS, log_anew, path_and_headers, sample, secret_of, send, stored_type
 
 pytestmark = pytest.mark.parametrize("sender", SENDERS)
 LIMIT = 256 * 1024
@@ -99,15 +98,7 @@ def test_no_secret_reaches_a_log(
     house: House, sender: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a right nor a wrong secret, nor a number, is in anything that is logged, whatever happens."""
-    import structlog
-
-    from middleware.logs import configure_logs
-
-    structlog.reset_defaults()
-    configure_logs("DEBUG", "json")
-    for name in [name for name in sys.modules if name.startswith("middleware.")]:
-        if hasattr(sys.modules[name], "log"):  # one that was used before writes where it wrote then
-            monkeypatch.setattr(f"{name}.log", structlog.get_logger())
+    log_anew(monkeypatch)
     for secret in (secret_of(house, sender), "canary-secret"):
         path, headers = path_and_headers(sender, secret)
         for raw in (json.dumps(sample(sender)).encode(), b"nonsense", b"x" * (LIMIT + 1), b"{}"):

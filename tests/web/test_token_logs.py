@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
-import structlog
 
-from middleware.logs import configure_logs
 from middleware.web.inline import InlineWorker
 from tests.conftest import House
-from tests.web.sending import secret_of
+from tests.web.sending import log_anew, secret_of
 from tests.web.serving import exchange, served
 
 
@@ -19,11 +15,7 @@ def test_token_in_a_url_reaches_no_log(
     house: House, method: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a request with a token is like, a broken one among them, neither we nor the server write it down."""
-    structlog.reset_defaults()
-    configure_logs("DEBUG", "json")
-    for name in [name for name in sys.modules if name.startswith("middleware.")]:
-        if hasattr(sys.modules[name], "log"):  # one that was used before writes where it wrote then
-            monkeypatch.setattr(f"{name}.log", structlog.get_logger())
+    log_anew(monkeypatch)
     secret = secret_of(house, "cdr").encode()
     with served(house.app, InlineWorker) as (_, address):
         for version, more in (
