@@ -26,7 +26,7 @@ KEY = "m8crm:budget:acme"
 
 
 @pytest.fixture
-def store(redis_server: str) -> Iterator[SharedStore]:
+def store(redis_server: str, patient: None) -> Iterator[SharedStore]:
     store = SharedStore(redis_server, key=b"key of the tests")
     yield store
     store.close()

@@ -26,6 +26,7 @@ from middleware.tenants.tenant import LookupConfig
 from tests.conftest import KEY
 from tests.lookup.zoo import ADA, NUMBER, Desk, Hanging, Zoo, tenant_of
 
+pytestmark = pytest.mark.usefixtures("patient")
 ROOT = Path(__file__).resolve().parent.parent.parent
 Machines = tuple[Desk, Desk]
 D = TypeVar("D")
@@ -34,12 +35,6 @@ HIT = Hit(body=b"Ada Webb")
 CONFIG = LookupConfig(
     cache_hit=timedelta(seconds=10), cache_revalidate=timedelta(seconds=20), cache_stale=timedelta(seconds=50)
 )
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a busy test machine not pass for an outage; those have tests of their own."""
-    monkeypatch.setattr("middleware.shared_store.TIMEOUT", 5.0)
 
 
 def waiting(desk: Desk, pool: ThreadPoolExecutor, *args: Any, looks_taken: int = 4, **kwargs: Any) -> Any:
