@@ -20,7 +20,8 @@ from benchmarks.adapter import ENTRY_POINTS
 from benchmarks.servers import free_port
 from middleware.settings import ROOT
 
-WEB = (sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app")
+# the script, as docs/operations.rst has it: SIGUSR2 starts `-m gunicorn` with gunicorn's own "http" for Python's
+WEB = (str(Path(sys.executable).with_name("gunicorn")), "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app")
 WORKER = (sys.executable, "-m", "middleware.cli", "worker")
 PATIENCE = 60.0  # seconds for a start
 
