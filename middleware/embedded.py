@@ -1,4 +1,4 @@
-"""Delivery inside a web worker, for an installation that runs gunicorn alone."""
+"""What runs beside the answers inside a web worker: the watch, and delivery where gunicorn runs alone."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from typing import Any
 
 import structlog
 
-from middleware.app import build_lane, build_worker
+from middleware.app import build_lane, build_watch, build_worker
 from middleware.delivery.worker import Worker
+from middleware.monitoring.watch import Watch
 from middleware.recordings.lane import FetchLane
 
 log = structlog.get_logger("m8crm")
-_workers: list[Worker | FetchLane] = []
+_running: list[Worker | FetchLane | Watch] = []
 
 
 def start_delivery(app: Any) -> None:
-    """Start to deliver, unless ``M8CRM_DELIVERY`` says that others do; never raises: that would end gunicorn."""
+    """Start to watch, and to deliver unless ``M8CRM_DELIVERY`` says that others do.
+
+    Never raises: that would end gunicorn.
+    """
     try:
         parts = app.extensions["m8crm"]
-        if parts.settings.delivery:
-            for worker in (build_worker(parts), build_lane(parts)):
-                worker.start()
-                _workers.append(worker)
+        others = (build_worker(parts), build_lane(parts)) if parts.settings.delivery else ()
+        for one in (build_watch(parts), *others):
+            one.start()
+            _running.append(one)
     except Exception as error:
         log.error("delivery_not_started", error=type(error).__name__)
 
@@ -29,7 +33,7 @@ def start_delivery(app: Any) -> None:
 def stop_delivery() -> None:
     """Give the leases back; never raises."""
     try:
-        while _workers:
-            _workers.pop().stop()
+        while _running:
+            _running.pop().stop()
     except Exception as error:
         log.error("delivery_not_stopped", error=type(error).__name__)
