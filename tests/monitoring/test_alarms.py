@@ -16,6 +16,7 @@ from sqlalchemy import insert
 from middleware.inbox.store import Inbox
 from middleware.inbox.tables import call, delivery, lane
 from middleware.monitoring.alarms import AGAIN, KEPT_FOR, LEASE, LOOK_EVERY, Ledger
+from middleware.monitoring.condition import condition_of
 from middleware.monitoring.tell import Failures, Teller
 from middleware.monitoring.watch import POLL, Watch
 from middleware.recordings.tables import recording
@@ -224,6 +225,35 @@ def test_many_processes_tell_once(it: Installation) -> None:
     for thread in threads:
         thread.join()
     assert it.ear.take() == ["dead_letters raised acme 1"]
+
+
+def test_one_process_looks_at_a_time(it: Installation) -> None:
+    """Of processes that come at the same moment one looks, and the next one when the time is over."""
+    ledger, together, turns = Ledger(it.inbox), threading.Barrier(6), []
+
+    def come() -> None:
+        together.wait()
+        turns.append(ledger.take_turn())
+
+    for looks in (1, 2, 3):
+        it.now += timedelta(seconds=LOOK_EVERY)
+        threads = [threading.Thread(target=come) for _ in range(together.parties)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert turns.count(True) == looks
+
+
+def test_the_longest_tried_call_is_known(it: Installation) -> None:
+    """For how long a call is being tried counts only while it still is."""
+    for hours, state in ((5, "dead"), (3, "waiting"), (2, "waiting")):
+        it.store(state, due=60.0)
+        last = delivery.c.id == it.calls
+        first = (it.now - timedelta(hours=hours)).timestamp()
+        with it.inbox.database.write() as connection:
+            connection.execute(delivery.update().where(last).values(first_attempt_at=first))
+    assert condition_of(it.inbox).oldest_retry == 3 * 3600
 
 
 def test_what_could_not_be_told_is_told_later(it: Installation) -> None:
