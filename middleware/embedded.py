@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from middleware.app import build_lane, build_watch, build_worker
-from middleware.delivery.worker import Worker
-from middleware.monitoring.watch import Watch
-from middleware.recordings.lane import FetchLane
 
 log = structlog.get_logger("m8crm")
-_running: list[Worker | FetchLane | Watch] = []
+_at_the_end: list[Callable[[], None]] = []  # the last one first
 
 
 def start_delivery(app: Any) -> None:
@@ -22,18 +20,19 @@ def start_delivery(app: Any) -> None:
     """
     try:
         parts = app.extensions["m8crm"]
+        _at_the_end.append(parts.counts.publish)
         others = (build_worker(parts), build_lane(parts)) if parts.settings.delivery else ()
         for one in (build_watch(parts), *others):
             one.start()
-            _running.append(one)
+            _at_the_end.append(one.stop)
     except Exception as error:
         log.error("delivery_not_started", error=type(error).__name__)
 
 
 def stop_delivery() -> None:
-    """Give the leases back; never raises."""
+    """Give the leases back, and leave the counts to those who go on; never raises."""
     try:
-        while _running:
-            _running.pop().stop()
+        while _at_the_end:
+            _at_the_end.pop()()
     except Exception as error:
         log.error("delivery_not_stopped", error=type(error).__name__)
