@@ -69,12 +69,16 @@ class Counts:
 
     def add(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Count ``by`` more."""
+        if self._path is None:
+            return
         with self._lock:
             _add(self._added, (metric.name, labels), by)
         self._publish_soon()
 
     def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
         """Count a histogram's ``seconds``."""
+        if self._path is None:
+            return
         with self._lock:
             for key, more in _observed(metric, labels, bisect_left(metric.bounds, seconds), 1, seconds).items():
                 _add(self._added, key, more)
@@ -82,6 +86,8 @@ class Counts:
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         """Remember a gauge's value; the latest of all processes is shown."""
+        if self._path is None:
+            return
         with self._lock:
             self._set[metric.name, labels] = value
         self._publish_soon()
@@ -140,7 +146,7 @@ class Counts:
                 yield database
 
     def _publish_soon(self) -> None:
-        if self._wake.is_set() or self._path is None:
+        if self._wake.is_set():
             return
         self._wake.set()
         with self._lock:

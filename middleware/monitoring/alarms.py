@@ -1,7 +1,7 @@
 """``Ledger``: which alarms are raised and who was told, for all processes that share the database.
 
 A change is written down before anybody is told of it, and whoever tells it has leased it: each is told once, by one
-process, and not lost when that process dies.
+process, and not lost when that process dies: then another one tells it, maybe again.
 """
 
 from __future__ import annotations
