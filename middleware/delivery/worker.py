@@ -27,6 +27,8 @@ from middleware.inbox.planning import Plan, Planner
 from middleware.inbox.queue import LEASE, Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
 from middleware.inbox.store import Body, Inbox, StoredCall, body_of
+from middleware.metrics.counts import NOT_COUNTED, Counts
+from middleware.metrics.names import DELIVERY_ATTEMPTS, DELIVERY_SECONDS
 from middleware.model.call import CallRecord, Media
 from middleware.model.deadline import Deadline
 from middleware.model.phone import NumberKind
@@ -82,6 +84,7 @@ class Worker:
         media: MediaKeeper | None = None,
         random: Callable[[], float] = random.random,
         hard_deadline: timedelta = HARD_DEADLINE,
+        counts: Counts = NOT_COUNTED,
     ) -> None:
         self._inbox = inbox
         self._tenants = tenants
@@ -93,6 +96,7 @@ class Worker:
         self._media = media or NoMedia()
         self._random = random
         self._hard_deadline = hard_deadline
+        self._counts = counts
         self._pool = DaemonPool("delivery")
         self._running: set[Future[int]] = set()
         self._lock = Lock()
@@ -250,7 +254,8 @@ class Worker:
     def _attempt(self, tenant: Tenant, place: Lane, claimed: Claimed) -> Outcome:
         began = time.monotonic()
         outcome, record = self._try(tenant, place, claimed)
-        took = round((time.monotonic() - began) * 1000)
+        seconds = time.monotonic() - began
+        took = round(seconds * 1000)
         changes = self._changes(claimed, outcome)
         if record:
             changes["written"] = digest_of(record)
@@ -263,6 +268,9 @@ class Worker:
         self._queue.finish(place, claimed, changes, told, record)
         if record:
             self._on_delivered(tenant.id, str(record.contact_number))
+        self._counts.add(DELIVERY_ATTEMPTS, tenant.id, place.channel, str(told["outcome"]))
+        if source := tenant.source(place.channel):
+            self._counts.observe(DELIVERY_SECONDS, seconds, source.adapter.name)
         log.info(
             "delivery",
             event_id=claimed.call.bodies[0].event_id,

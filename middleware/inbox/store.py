@@ -19,6 +19,8 @@ from middleware.errors import StorageError
 from middleware.inbox.committer import Committer
 from middleware.inbox.database import Database
 from middleware.inbox.tables import attempt, call, delivery, event, lane, logged_call
+from middleware.metrics.counts import NOT_COUNTED, Counts
+from middleware.metrics.names import EVENTS
 
 Status = Literal["accepted", "duplicate", "quarantined"]
 
@@ -97,11 +99,14 @@ _BODY = (event.c.id, event.c.sender, event.c.raw, event.c.content_type, event.c.
 class Inbox:
     """The durable store of events; one per process, shared by its threads."""
 
-    def __init__(self, database_url: str, *, key: bytes, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database_url: str, *, key: bytes, now: Callable[[], datetime], counts: Counts = NOT_COUNTED
+    ) -> None:
         self.database = Database(database_url)
         self._committer = Committer(self.database)
         self.now = now
         self._key = key
+        self._counts = counts
 
     def accept(
         self,
@@ -152,8 +157,10 @@ class Inbox:
 
         def stored(result: str | StorageError) -> None:
             if isinstance(result, StorageError):
+                self._counts.add(EVENTS, tenant_id, sender, "refused")
                 return done(result)
             status: Status = "duplicate" if result != event_id else "accepted" if errors is None else "quarantined"
+            self._counts.add(EVENTS, tenant_id, sender, status)
             return done(Accepted(id=result, status=status))
 
         self._committer.store(row, stored)

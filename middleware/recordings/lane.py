@@ -19,6 +19,8 @@ from sqlalchemy import Row
 
 from middleware.crm.threads import DaemonPool
 from middleware.errors import RecordingError, RecordingRefusedError, StorageError
+from middleware.metrics.counts import NOT_COUNTED, Counts
+from middleware.metrics.names import RECORDING_BYTES, RECORDINGS
 from middleware.recordings.address import Outside, check_host, read_url
 from middleware.recordings.fetch import Fetched, Limits, fetch
 from middleware.recordings.service import Recordings
@@ -46,6 +48,7 @@ class FetchLane:
         limits: Limits | None = None,
         changed: Changed = lambda _tenant_id, _call_key: None,
         random: Callable[[], float] = random.random,
+        counts: Counts = NOT_COUNTED,
     ) -> None:
         self._recordings = recordings
         self._ledger = recordings.ledger
@@ -53,6 +56,7 @@ class FetchLane:
         self._limits = limits or Limits()
         self._changed = changed
         self._random = random
+        self._counts = counts
         self._pool = DaemonPool("recordings")
         self._running: dict[Future[None], str] = {}
         self._lock = Lock()
@@ -140,6 +144,8 @@ class FetchLane:
         write = log.error if state in ("failed", "expired") else log.info
         write("recording", recording=row.id, customer=row.tenant, state=state, attempt=row.attempts, ms=ms)
         if state != "waiting":
+            self._counts.add(RECORDINGS, row.tenant, state)
+            self._counts.add(RECORDING_BYTES, row.tenant, by=changes.get("bytes", 0))
             self._changed(row.tenant, row.call_key)
 
     def _try(self, row: Row[Any]) -> dict[str, Any]:
