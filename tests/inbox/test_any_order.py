@@ -18,8 +18,9 @@ from sqlalchemy import select
 
 from middleware.delivery.calls import hear_body, merged_event
 from middleware.demo.samples import SAMPLES, Situation
+from middleware.inbox.calls import Heard
 from middleware.inbox.planning import Plan, Planner
-from middleware.inbox.store import Inbox, bodies_of, body_of
+from middleware.inbox.store import Body, Inbox, bodies_of, body_of
 from middleware.inbox.tables import call, event
 from middleware.model.call import CallEvent
 from middleware.receivers.registry import RECEIVERS
@@ -181,9 +182,11 @@ def _shuffled(told: list[Told], mix: random.Random) -> list[tuple[Told, datetime
 
 
 def _plan_all(planner: Planner, tenant: Tenant) -> None:
+    def known(body: Body) -> Heard:
+        return hear_body(body, tenant)
+
     for row in planner.queued():
-        hear = lambda body: hear_body(body, tenant)  # noqa: E731
-        planner.plan(row, hear(body_of(row)), hear, tenant.calls.join_within, lambda _bodies: Plan())
+        planner.plan(row, known(body_of(row)), known, tenant.calls.join_within, lambda _bodies: Plan())
 
 
 def _undated(event: CallEvent) -> CallEvent:
