@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, func, select, update
 
 from middleware.inbox.calls import Heard
 from middleware.inbox.meeting import BusyError, Hear, Meeting
-from middleware.inbox.store import Body, Inbox, bodies_of
+from middleware.inbox.store import Inbox, StoredCall, bodies_of
 from middleware.inbox.tables import call, delivery, event, lane
 
 
@@ -44,7 +44,7 @@ class Planner:
             connection.execute(update(event).where(wanted).values(state="quarantined", reason=reason))
 
     def plan(
-        self, row: Row[Any], heard: Heard, hear: Hear, join_within: timedelta, decide: Callable[[Sequence[Body]], Plan]
+        self, row: Row[Any], heard: Heard, hear: Hear, join_within: timedelta, decide: Callable[[StoredCall], Plan]
     ) -> str | None:
         """Add the event to its call, or to a new one, and have done what ``decide`` says of the whole call.
 
@@ -59,9 +59,10 @@ class Planner:
                     return None
                 meeting = Meeting(connection, self._inbox, row.tenant, hear, join_within)
                 call_seq = meeting.place(row, heard)
-                for touched in sorted(meeting.touched):
-                    self._carry_out(connection, row.tenant, touched, decide(bodies_of(connection, touched)))
-                return str(connection.execute(select(call.c.id).where(call.c.seq == call_seq)).scalar_one())
+                stored = {seq: self._stored(connection, seq) for seq in sorted(meeting.touched)}
+                for seq, its in stored.items():
+                    self._carry_out(connection, row.tenant, seq, decide(its))
+                return stored[call_seq].id
         except BusyError:
             return None
 
@@ -69,6 +70,10 @@ class Planner:
         """Keep other workers from planning the same customer's events: two may speak of one call."""
         if self._database.dialect == "postgresql":  # SQLite has one writer anyway
             connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"m8crm plan {tenant_id}"))))
+
+    def _stored(self, connection: Connection, call_seq: int) -> StoredCall:
+        found = connection.execute(select(call.c.id, call.c.key).where(call.c.seq == call_seq)).one()
+        return StoredCall(id=found.id, key=found.key, bodies=bodies_of(connection, call_seq))
 
     def _carry_out(self, connection: Connection, tenant_id: str, call_seq: int, plan: Plan) -> None:
         changes = {"version": call.c.version + 1, "state": plan.state, "reason": plan.reason}

@@ -68,9 +68,14 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return document
 
 
+def is_place(step: str) -> bool:
+    """Whether a step of a name is one of a list: a number, or nothing."""
+    return not step or step.isdigit()
+
+
 def items_of(value: object) -> list[Any]:
     """Return the members of a list, however it came; nothing is an empty list."""
-    if isinstance(value, dict) and value and all(key.isdigit() for key in value):
+    if isinstance(value, dict) and value and all(map(is_place, value)):
         return list(value.values())
     if value is None or value == "":
         return []
