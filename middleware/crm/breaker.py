@@ -23,10 +23,12 @@ class Breaker:
     """Lets calls through while it is closed, and one trial at a time while it is open.
 
     A ticket is given to every call; the result of one that was given before the breaker last changed is ignored.
+    It opens after ``failures`` in a row.
     """
 
-    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, *, clock: Clock = time.monotonic, failures: float = FAILURES) -> None:
         self._clock = clock
+        self._patience = failures
         self._lock = Lock()  # held for an assignment, never during a call
         self._ticket = 0
         self._failures = 0
@@ -62,7 +64,7 @@ class Breaker:
             if ticket != self._ticket:
                 return
             self._failures += 1
-            if self._pause or self._failures >= FAILURES:
+            if self._pause or self._failures >= self._patience:
                 self._pause = min(max(2 * self._pause, PAUSE), LONGEST)
                 self._next_trial = self._clock() + self._pause
                 self._ticket += 1
