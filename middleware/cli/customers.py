@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from middleware.cli.output import json_option, print_json, settings_of
+from middleware.cli.server import public_url
 from middleware.errors import ConfigError, CRMError, place_of
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _places(ctx: click.Context, tenant_id: str, secret: str) -> dict[str, dict[s
     """Return per sender the URL to register, whose secret it takes, and where that goes."""
     from middleware.receivers.registry import RECEIVERS, Credential
 
-    base = f"{settings_of(ctx).public_url}/{tenant_id}"
+    base = f"{public_url(settings_of(ctx))}/{tenant_id}"
     in_url = (Credential.URL, Credential.URL_OR_DATA)
     return {
         sender: {
@@ -238,7 +239,7 @@ def _places(ctx: click.Context, tenant_id: str, secret: str) -> dict[str, dict[s
 def _print_block(
     ctx: click.Context, tenant_id: str, secret: str, as_json: bool, receiver: str = "insights", **more: str
 ) -> None:
-    base = settings_of(ctx).public_url
+    base = public_url(settings_of(ctx))
     places = {name: one for name, one in _places(ctx, tenant_id, secret).items() if one["receiver"] == receiver}
     urls = {name: place["url"] for name, place in places.items()}
     if receiver == "insights":
