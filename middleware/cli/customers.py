@@ -79,9 +79,8 @@ def _check_crm(tenant: Tenant, source: Source) -> list[dict[str, Any]]:
     if not source.adapter.can("check"):
         return [_finding(where, True, "this adapter has no check")]
     deadline = Deadline.after(timedelta(seconds=LIVE_SECONDS))
-    account = replace(
-        source.account, breaker=Breaker(failures=math.inf)
-    )  # every query is tried, whatever becomes of it
+    # every question is asked, whatever became of those before it
+    account = replace(source.account, breaker=Breaker(failures=math.inf))
 
     def ask() -> list[dict[str, Any]]:
         context = build_context(

@@ -47,7 +47,7 @@ class Meeting:
             sure = [seq for seq, known in near.items() if is_surely_same(heard, known, self._join_within)]
             self._free([seq for seq in sure if near[seq].is_word])
             calls = self._calls_of(sure)
-            self._move([row.seq], self._joined(calls) if calls else self._begin(row))
+            self._move([row.seq], self._joined(calls) if calls else self._begin(row.key))
         self._leave_marks(row, heard)
         self._settle([row.seq] if heard.is_word else [seq for seq, known in near.items() if known.is_word])
         (call_seq,) = self._calls_of([row.seq])
@@ -104,21 +104,17 @@ class Meeting:
             own = [row for row in rows if row.seq in kin]
             if own and len(own) < len(rows):
                 self.touched.add(call_seq)
-                self._move([row.seq for row in own], self._begin(own[0]))
+                fresh = secrets.token_hex(32)  # its own may be the key of the call that it leaves
+                self._move([row.seq for row in own], self._begin(fresh))
 
     def _calls_of(self, seqs: Collection[int]) -> list[int]:
         """Return the calls of the events, the oldest first."""
         found = select(event.c.call_seq).where(event.c.seq.in_(seqs)).distinct().order_by(event.c.call_seq)
         return list(self._connection.execute(found).scalars())
 
-    def _begin(self, row: Row[Any]) -> int:
-        values = {
-            "id": secrets.token_hex(12),
-            "tenant": self._tenant_id,
-            "key": row.key,
-            "state": "noted",
-            "version": 0,
-        }
+    def _begin(self, key: str) -> int:
+        new = {"id": secrets.token_hex(12), "key": key, "state": "noted", "version": 0}
+        values = {"tenant": self._tenant_id, **new}
         call_seq = int(self._connection.execute(call.insert().values(values).returning(call.c.seq)).scalar_one())
         self.touched.add(call_seq)
         return call_seq
