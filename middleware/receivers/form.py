@@ -41,7 +41,7 @@ def _read_parts(raw: bytes, options: dict[str, str]) -> Pairs:
         _, form, _ = parser.parse(io.BytesIO(raw), MULTIPART, len(raw), options)
     except (ValueError, HTTPException):
         raise UnreadableBody("The body is no form.") from None
-    return list(form.items(multi=True))
+    return [(name or "", value) for name, value in form.items(multi=True)]  # a part may come without a name
 
 
 def path_of(name: str) -> list[str]:

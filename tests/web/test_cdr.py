@@ -146,6 +146,16 @@ def test_too_many_fields_are_refused(house: House) -> None:
     assert house.client.post(path, data=raw, content_type=FORM).status_code == 400
 
 
+def test_part_of_a_form_without_a_name_breaks_nothing(house: House) -> None:
+    """A multipart form with a part that has no name is read like any other."""
+    parts = [f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}' for name, value in FLAT.items()]
+    parts.append("Content-Disposition: form-data\r\n\r\nnameless")
+    raw = "".join(f"--x\r\n{part}\r\n" for part in parts).encode() + b"--x--\r\n"
+    path = f"/nordlys/cdr?token={secret_of(house, 'cdr')}"
+    answer = house.client.post(path, data=raw, content_type="multipart/form-data; boundary=x")
+    assert (answer.status_code, answer.get_json()["status"]) == (200, "accepted")
+
+
 def test_same_call_again_with_more_is_an_update(house: House) -> None:
     """A CDR that comes again with a recording is not lost as a duplicate."""
     path = f"/nordlys/cdr?token={secret_of(house, 'cdr')}"
