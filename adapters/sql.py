@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine, QueuePool, TextClause, create_engine, exc, text
+from sqlalchemy import Connection, Engine, QueuePool, TextClause, create_engine, event, exc, text
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from middleware.crm.base import Context, CRMAdapter, Finding
 from middleware.crm.mapping import REQUIRED_OF_CONTACT, Reader, is_column, required_columns
@@ -242,7 +244,7 @@ class _Result:
 def _engine(url: Secret) -> Engine:
     """Return the pool of connections; messages never hold the URL, which holds a password."""
     try:
-        return create_engine(
+        engine = create_engine(
             url.reveal(),
             poolclass=QueuePool,
             pool_size=8,
@@ -250,10 +252,37 @@ def _engine(url: Secret) -> Engine:
             pool_timeout=POOL_SECONDS,
             pool_pre_ping=True,
         )
+        return _watch_file(engine)
     except ModuleNotFoundError as error:
         raise ValueError(f"url: SQLAlchemy cannot use it without its driver; pip install {error.name}") from None
     except (exc.ArgumentError, TypeError, ValueError):
         raise ValueError("url: SQLAlchemy cannot use it; write e.g. sqlite:////var/lib/crm.db") from None
+
+
+def _watch_file(engine: Engine) -> Engine:
+    """Have a SQLite file that was replaced by another opened anew, and one that is gone never made again, empty."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name or name == ":memory:" or name.startswith("file:"):
+        return engine
+    path = Path(name)
+
+    def identity() -> tuple[int, int]:
+        try:
+            found = path.stat()
+        except OSError:
+            raise CRMUnavailableError("the database's file is not there") from None
+        return found.st_dev, found.st_ino
+
+    @event.listens_for(engine, "do_connect")
+    def _before(_dialect: object, record: ConnectionPoolEntry, _args: object, _kwargs: object) -> None:
+        record.info["file"] = identity()
+
+    @event.listens_for(engine, "checkout")
+    def _checked_out(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info.get("file") != identity():
+            raise exc.DisconnectionError("another file has taken its place")
+
+    return engine
 
 
 def _compile(name: str, query: str) -> TextClause:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from middleware.cli.output import json_option, parts_of, print_json
+from middleware.cli.server import assert_same_redis
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def forget(ctx: click.Context, customer: str, number: str, yes: bool, as_json: b
         )
     if not told["answers_everywhere"]:
         raise ConfigError("M8CRM_REDIS_URL", ["Redis is down, so its answers stay up to a day: do it again"])
+    assert_same_redis(parts.settings)
 
 
 def _known(parts: Parts, customer: str, number: str) -> tuple[Tenant, PhoneNumber]:

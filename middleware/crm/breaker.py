@@ -24,11 +24,19 @@ class Breaker:
     """Lets calls through while it is closed, and one trial at a time while it is open.
 
     A ticket is given to every call; the result of one that was given before the breaker last changed is ignored.
-    ``changed`` is told for how many seconds it has just opened, or 0 when it closes; it must be quick.
+    It opens after ``failures`` in a row.  ``changed`` is told for how many seconds it has just opened, or 0 when it
+    closes; it must be quick.
     """
 
-    def __init__(self, *, clock: Clock = time.monotonic, changed: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock = time.monotonic,
+        failures: float = FAILURES,
+        changed: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
+        self._patience = failures
         self._changed = changed
         self._lock = Lock()  # held for an assignment, never during a call
         self._ticket = 0
@@ -67,7 +75,7 @@ class Breaker:
             if ticket != self._ticket:
                 return
             self._failures += 1
-            if self._pause or self._failures >= FAILURES:
+            if self._pause or self._failures >= self._patience:
                 self._pause = min(max(2 * self._pause, PAUSE), LONGEST)
                 self._next_trial = self._clock() + self._pause
                 self._ticket += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from datetime import timedelta
 from functools import partial
@@ -193,24 +193,26 @@ class Worker:
             log.error("event_not_composed", event_id=row.id, customer=row.tenant, error=type(error).__name__)
             self._planner.set_aside(row.seq, json.dumps({"event": [type(error).__name__]}))
 
-    def _decide(self, tenant: Tenant, bodies: Sequence[Body]) -> Plan:
+    def _decide(self, tenant: Tenant, call: StoredCall) -> Plan:
         """Return where the call is written, and when, or why it is not."""
-        event = merged_event(bodies, tenant)
+        event = merged_event(call.bodies, tenant)
         if not event.kind.is_logged:
             return Plan(state="noted", reason="Nothing says yet that the call has ended.")
-        record = record_of(StoredCall(id="", key="", bodies=tuple(bodies)), event, tenant)
+        record = record_of(call, event, tenant)
         kind = record.contact_number.kind
-        if record.contact_number.e164 in tenant.own_numbers or kind not in (NumberKind.DIALLABLE, NumberKind.OPAQUE):
+        is_named = kind is NumberKind.ANONYMOUS and event.contact_id is not None  # withheld, but a sender knows who
+        is_somebody = is_named or kind in (NumberKind.DIALLABLE, NumberKind.OPAQUE)
+        if record.contact_number.e164 in tenant.own_numbers or not is_somebody:
             return Plan(state="ignored", reason=f"The other side is {kind.value} or the customer's own number.")
         if reason := why_skipped(event, record, tenant):
             return Plan(state="ignored", reason=reason)
         if not tenant.calls.log_to:
             return Plan(state="ignored", reason="The customer has no CRM that calls are logged to.")
         now = self._inbox.now().timestamp()
-        patience = bodies[0].received_at.timestamp() + tenant.calls.wait.total_seconds()
+        patience = call.bodies[0].received_at.timestamp() + tenant.calls.wait.total_seconds()
         if event.started_at is None:  # a word about a call that others will tell more of
             return Plan(channels=dict.fromkeys(tenant.calls.log_to, patience))
-        missing = set(tenant.calls.expect) - {body.sender for body in bodies}
+        missing = set(tenant.calls.expect) - {body.sender for body in call.bodies}
         waits = [name for name in tenant.calls.log_to if missing and self._is_final(tenant, name)]
         return Plan(channels={name: patience if name in waits else now for name in tenant.calls.log_to})
 

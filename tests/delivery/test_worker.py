@@ -52,6 +52,7 @@ class Ledger(Zoo):
 
     def can(self, method: str) -> bool:
         able = {"log_call": True, "update_call": self.can_update, "find_logged_call": self.can_find}
+        able["find_contact_by_id"] = self.by_id is not None
         return able.get(method, False)
 
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
@@ -424,3 +425,19 @@ def test_clamped_retry_after() -> None:
     """However odd the wait a CRM asks for, it is a second at least and an hour at most."""
     asked: Iterable[timedelta | None] = (None, timedelta(0), timedelta(days=40))
     assert [schedule.clamp_retry_after(wait).total_seconds() for wait in asked] == [5, 1, 3600]
+
+
+@pytest.mark.parametrize("caller", ["anonymous", ""])
+def test_withheld_number_is_logged_for_the_contact_that_a_sender_names(post: Post, caller: str) -> None:
+    """Who withholds his number is known when a sender tells the CRM's id of him; without it nobody is."""
+    crm = Ledger(by_id={ADA.id: ADA})
+    post.connect(crm)
+    states = []
+    for crm_id in (ADA.id, None):
+        cdr = {"id": f"cdr-{crm_id}", "dir": 2, "cliNum": caller, "ddiNum": "+46101234567", "dur": 60, "ans": 1}
+        cdr |= {"start": "2026-03-01T12:00:00Z", "directoryMatches": [{"fields": {"crmId": crm_id}}]}
+        raw = json.dumps({"cdr": cdr}).encode()
+        event_id = post.inbox.accept("acme", "cdr", key=str(crm_id), raw=raw, content_type="application/json").id
+        post.later()
+        states.append(post.event(event_id).state)
+    assert states == ["delivered", "ignored"]
