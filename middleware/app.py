@@ -19,6 +19,7 @@ from middleware.delivery.parked import ParkedCalls
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError
 from middleware.generations import Generations
+from middleware.inbox.due import Due
 from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
@@ -27,6 +28,7 @@ from middleware.lookup.service import Limits, LookupService
 from middleware.lookup.shared import SharedAnswers
 from middleware.lookup.trace import Trace
 from middleware.lookup.traces import TraceLog
+from middleware.recordings.address import Outside
 from middleware.recordings.lane import FetchLane
 from middleware.recordings.service import Recordings
 from middleware.recordings.store import open_store
@@ -115,9 +117,9 @@ def build_worker(parts: Parts) -> Worker:
     return Worker(parts.inbox, parts.tenants, on_delivered=parts.lookups.change, media=parts.recordings)
 
 
-def build_lane(parts: Parts) -> FetchLane:
+def build_lane(parts: Parts, outside: Outside | None = None) -> FetchLane:
     """Return the lane that fetches recordings before their links die."""
-    return FetchLane(parts.recordings)
+    return FetchLane(parts.recordings, outside=outside, changed=Due(parts.inbox).compose_again)
 
 
 def create_app(settings: Settings | None = None, *, parts: Parts | None = None) -> Flask:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from threading import Event, Lock, Thread
@@ -33,7 +34,7 @@ from middleware.model.phone import NumberKind
 from middleware.receivers.body import UnreadableBody
 from middleware.receivers.fields import FieldErrors
 from middleware.tenants.registry import Tenants
-from middleware.tenants.tenant import Tenant
+from middleware.tenants.tenant import Source, Tenant
 
 HARD_DEADLINE = timedelta(seconds=10)  # of one attempt, all its requests together
 POLL = 0.2  # seconds between two looks at an idle inbox
@@ -57,6 +58,9 @@ class MediaKeeper(Protocol):
     def link_of(self, tenant_id: str, call_key: str) -> str | None:
         """Return the link that a call's log bears."""
 
+    def loss_of(self, tenant_id: str, call_key: str) -> str | None:
+        """Return what the log says of a recording that nobody will hear."""
+
 
 class NoMedia:
     """Keeps nothing."""
@@ -67,6 +71,10 @@ class NoMedia:
 
     def link_of(self, _tenant_id: str, _call_key: str) -> str | None:
         """Return no link."""
+        return None
+
+    def loss_of(self, _tenant_id: str, _call_key: str) -> str | None:
+        """Miss nothing."""
         return None
 
 
@@ -284,13 +292,14 @@ class Worker:
         source = tenant.source(place.channel)
         assert source is not None
         try:
-            event = merged_event(claimed.call.bodies, tenant)
-            if event.media:  # noted already, unless who planned the call was killed, or calls have become one
-                self._media.note(tenant.id, claimed.call.id, event.media)
-            link = self._media.link_of(tenant.id, claimed.call.id) if event.media else None
-            record = record_of(claimed.call, event, tenant, source.adapter.log_format, link)
+            record = self._record(tenant, source, claimed)
+        except StorageError:  # ours; the CRM was not asked
+            return Wait(words="Nothing was sent: the middleware's own database failed.", wait=None), None
+        except Exception as error:
+            return outcome_of(error), None
+        try:
             if claimed.earlier and not claimed.is_in_doubt and claimed.written == digest_of(record):
-                return Delivered(words="The CRM has all of it.", logged=claimed.earlier), None
+                return Delivered(words="The CRM has all of it.", logged=claimed.earlier), record
             job = Job(
                 tenant=tenant, source=source, call=record, is_in_doubt=claimed.is_in_doubt, earlier=claimed.earlier
             )
@@ -306,6 +315,16 @@ class Worker:
         except BaseException as error:
             return outcome_of(error), None
 
+    def _record(self, tenant: Tenant, source: Source, claimed: Claimed) -> CallRecord:
+        """Return the call as it is written into this CRM, with what became of its recording."""
+        event, call_id, link = merged_event(claimed.call.bodies, tenant), claimed.call.id, None
+        if event.media:  # noted already, unless who planned the call was killed, or calls have become one
+            self._media.note(tenant.id, call_id, event.media)
+            link = self._media.link_of(tenant.id, call_id)
+            if link is None and (loss := self._media.loss_of(tenant.id, call_id)):
+                event = replace(event, facts={**event.facts, "Recording": loss})
+        return record_of(claimed.call, event, tenant, source.adapter.log_format, link)
+
     def _changes(self, claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
         now = self._inbox.now().timestamp()
         match outcome:
@@ -315,8 +334,8 @@ class Worker:
                     "finished_at": now,
                     "external_id": outcome.logged.external_id,
                     "url": outcome.logged.url,
-                    "maybe_duplicate": outcome.maybe_duplicate,
                     "in_doubt": False,
+                    **({"maybe_duplicate": True} if outcome.maybe_duplicate else {}),  # which no update makes undone
                 }
             case Ignored() | Dead():
                 return {"state": "ignored" if isinstance(outcome, Ignored) else "dead", "finished_at": now}

@@ -21,6 +21,7 @@ from middleware.crm.threads import DaemonPool
 from middleware.errors import RecordingError, RecordingRefusedError, StorageError
 from middleware.recordings.address import Outside, check_host, read_url
 from middleware.recordings.fetch import Fetched, Limits, fetch
+from middleware.recordings.ledger import Settled
 from middleware.recordings.service import Recordings
 from middleware.recordings.store import make_incoming
 
@@ -32,11 +33,13 @@ LAST_LOOK = 20.0  # seconds before a link dies there is one more attempt
 SAVING = 120.0  # seconds that a store may take beside the fetch; a lease outlasts both
 
 log = structlog.get_logger("m8crm.recordings")
-Changed = Callable[[str, str], None]
 
 
 class FetchLane:
-    """Fetches what is due; ``changed`` is told customer and call of every recording that is kept or lost."""
+    """Fetches what is due; ``changed`` is told customer and call of every recording that is kept or lost.
+
+    It is told within the transaction that says so: what follows from it is never missed.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class FetchLane:
         *,
         outside: Outside | None = None,
         limits: Limits | None = None,
-        changed: Changed = lambda _tenant_id, _call_key: None,
+        changed: Settled = lambda _connection, _tenant_id, _call_key: None,
         random: Callable[[], float] = random.random,
     ) -> None:
         self._recordings = recordings
@@ -131,7 +134,8 @@ class FetchLane:
         began = time.monotonic()
         changes = self._try(row)
         state = changes.get("state", "waiting")
-        if not self._ledger.finish(row, **changes):  # it was forgotten meanwhile, or others try it now
+        settled = None if state == "waiting" else self._changed
+        if not self._ledger.finish(row, settled, **changes):  # it was forgotten meanwhile, or others try it now
             if state == "kept":
                 self._ledger.orphan(row, changes["sha256"])
                 self._recordings.remove_files()
@@ -139,8 +143,6 @@ class FetchLane:
         ms = round((time.monotonic() - began) * 1000)
         write = log.error if state in ("failed", "expired") else log.info
         write("recording", recording=row.id, customer=row.tenant, state=state, attempt=row.attempts, ms=ms)
-        if state != "waiting":
-            self._changed(row.tenant, row.call_key)
 
     def _try(self, row: Row[Any]) -> dict[str, Any]:
         """Return what is to be written of the attempt."""

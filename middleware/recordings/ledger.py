@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, text, update
@@ -19,6 +19,7 @@ from middleware.recordings.tables import recording, recording_access
 
 PER_TENANT = 4  # fetches at the same time, over all processes: a hung file server is its customer's trouble only
 REMOVAL_LEASE = 180.0  # seconds; longer than a store takes to say that it failed
+Settled = Callable[[Connection, str, str], None]  # customer and call
 _USERS = recording.c.state.in_(("waiting", "kept"))
 
 
@@ -107,11 +108,17 @@ class Ledger:
             mine = and_(recording.c.id.in_(ids), recording.c.state == "waiting")
             self.change(mine, lease_until=0.0)
 
-    def finish(self, row: Row[Any], **changes: Any) -> bool:
-        """Write how an attempt ended; return whether the recording was still waiting for it."""
+    def finish(self, row: Row[Any], settled: Settled | None = None, **changes: Any) -> bool:
+        """Write how an attempt ended; return whether the recording was still waiting for it.
+
+        ``settled`` is told, in the same transaction, to which call the recording belongs by now.
+        """
         with self._database.write() as connection:
-            changed = connection.execute(update(recording).where(_mine(row)).values(lease_until=0.0, **changes))
-            return changed.rowcount > 0
+            written = update(recording).where(_mine(row)).values(lease_until=0.0, **changes)
+            call_key = connection.execute(written.returning(recording.c.call_key)).scalar()
+            if settled and call_key is not None:
+                settled(connection, row.tenant, call_key)
+            return call_key is not None
 
     def use(self, row: Row[Any], sha256: str, now: float) -> None:
         """Say that the recording has this content, before it is kept; raises while the same is being removed."""

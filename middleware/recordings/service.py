@@ -133,6 +133,12 @@ class Recordings:
             return None
         return str(best.url) if best.state == "passed" else self._link(best)
 
+    def loss_of(self, tenant_id: str, call_key: str) -> str | None:
+        """Return what a call's log says when its recording could not be fetched and will not be."""
+        states = {row.state for row in self.ledger.of_call(tenant_id, call_key) if row.kind == "recording"}
+        lost = {"expired", "failed"} & states
+        return "lost: it could not be fetched while the sender had it" if lost else None
+
     def link(self, recording_id: str, lifetime: timedelta | None = None) -> str | None:
         """Return a link to one recording, good for ``lifetime``, at most and by default as long as it is kept."""
         row = self.ledger.find(recording_id)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import House
 from tests.recordings.outside import FileServer, file_server
+from tests.recordings.town import CONTACTS, Town
 
 
 @pytest.fixture
@@ -15,3 +17,12 @@ def served(tmp_path: Path) -> Iterator[FileServer]:
     """Return a running file server."""
     with file_server(tmp_path) as server:
         yield server
+
+
+@pytest.fixture
+def town(house: House, served: FileServer) -> Town:
+    """Return a house that fetches from the file server."""
+    town = Town(house, served)
+    for customer in CONTACTS:
+        town.configure(customer)
+    return town
