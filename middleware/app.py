@@ -114,7 +114,13 @@ def _looked_up(traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: st
 
 def build_worker(parts: Parts) -> Worker:
     """Return the worker that delivers what the inbox holds."""
-    return Worker(parts.inbox, parts.tenants, on_delivered=parts.lookups.change, media=parts.recordings)
+    return Worker(
+        parts.inbox,
+        parts.tenants,
+        on_delivered=parts.lookups.change,
+        media=parts.recordings,
+        attachments=parts.recordings.attachments,
+    )
 
 
 def build_lane(parts: Parts, outside: Outside | None = None) -> FetchLane:

@@ -18,6 +18,15 @@ from sqlalchemy import Row
 
 from middleware.crm.threads import DaemonPool
 from middleware.delivery import schedule
+from middleware.delivery.attach import (
+    AttachJob,
+    AttachmentKeeper,
+    attach_recordings,
+    channel_of,
+    crm_of,
+    is_wanted,
+    outcome_of_attaching,
+)
 from middleware.delivery.calls import digest_of, hear_body, merged_event, record_of
 from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
 from middleware.delivery.skip import why_skipped
@@ -88,6 +97,7 @@ class Worker:
         *,
         on_delivered: OnDelivered = lambda _tenant_id, _number: None,
         media: MediaKeeper | None = None,
+        attachments: AttachmentKeeper | None = None,
         random: Callable[[], float] = random.random,
         hard_deadline: timedelta = HARD_DEADLINE,
     ) -> None:
@@ -99,6 +109,7 @@ class Worker:
         self._purge_at = inbox.now()
         self._on_delivered = on_delivered
         self._media = media or NoMedia()
+        self._attachments = attachments
         self._random = random
         self._hard_deadline = hard_deadline
         self._pool = DaemonPool("delivery")
@@ -226,7 +237,7 @@ class Worker:
     # one lane -----------------------------------------------------------------------------------------
     def _work_lane(self, place: Lane) -> int:
         tenant = self._tenants.get(place.tenant_id)
-        source = tenant.source(place.channel) if tenant else None
+        source = tenant.source(crm_of(place.channel)) if tenant else None
         if tenant is None or source is None or place.paused_revision == tenant.revision:
             self._queue.release(place, due_at=self._at(RECHECK))
             return 0
@@ -257,9 +268,17 @@ class Worker:
 
     def _attempt(self, tenant: Tenant, place: Lane, claimed: Claimed) -> Outcome:
         began = time.monotonic()
-        outcome, record = self._try(tenant, place, claimed)
+        source = tenant.source(crm_of(place.channel))
+        assert source is not None
+        is_attaching = source.name != place.channel
+        outcome, record = self._try(tenant, source, claimed, is_attaching=is_attaching)
         took = round((time.monotonic() - began) * 1000)
         changes = self._changes(claimed, outcome)
+        then = None
+        if is_attaching:  # the record is the other channel's
+            changes = {name: value for name, value in changes.items() if name not in ("external_id", "url")}
+        elif isinstance(outcome, Delivered) and self._has_recordings(tenant, source, claimed, outcome):
+            then = channel_of(source.name)
         if record:
             changes["written"] = digest_of(record)
         told = {
@@ -268,7 +287,7 @@ class Worker:
             "error": getattr(outcome, "error", None),
             "words": outcome.words,
         }
-        self._queue.finish(place, claimed, changes, told, record)
+        self._queue.finish(place, claimed, changes, told, record, then=then)
         if record:
             self._on_delivered(tenant.id, str(record.contact_number))
         log.info(
@@ -284,36 +303,61 @@ class Worker:
         )
         return outcome
 
-    def _try(self, tenant: Tenant, place: Lane, claimed: Claimed) -> tuple[Outcome, CallRecord | None]:
+    def _has_recordings(self, tenant: Tenant, source: Source, claimed: Claimed, outcome: Delivered) -> bool:
+        """Whether recordings are kept that the record does not have."""
+        if self._attachments is None or not is_wanted(tenant, source):
+            return False
+        return bool(self._attachments.missing(tenant.id, claimed.call.id, source.name, outcome.logged))
+
+    def _try(
+        self, tenant: Tenant, source: Source, claimed: Claimed, *, is_attaching: bool
+    ) -> tuple[Outcome, CallRecord | None]:
         """Return how the attempt ended, and the call when it is in the CRM now."""
         if claimed.crashes >= schedule.MAX_CRASHES:
             words = f"Set aside: {claimed.crashes} workers died while they delivered it."
             return Dead(words=words, error="Crashed"), None
-        source = tenant.source(place.channel)
-        assert source is not None
         try:
             record = self._record(tenant, source, claimed)
         except StorageError:  # ours; the CRM was not asked
             return Wait(words="Nothing was sent: the middleware's own database failed.", wait=None), None
         except Exception as error:
             return outcome_of(error), None
+        if is_attaching:
+            return self._attach(tenant, source, claimed, record), None
+        outcome = self._write(tenant, source, claimed, record)
+        return outcome, record if isinstance(outcome, Delivered) else None
+
+    def _write(self, tenant: Tenant, source: Source, claimed: Claimed, record: CallRecord) -> Outcome:
         try:
             if claimed.earlier and not claimed.is_in_doubt and claimed.written == digest_of(record):
-                return Delivered(words="The CRM has all of it.", logged=claimed.earlier), record
+                return Delivered(words="The CRM has all of it.", logged=claimed.earlier)
             job = Job(
                 tenant=tenant, source=source, call=record, is_in_doubt=claimed.is_in_doubt, earlier=claimed.earlier
             )
-            deadline = Deadline.after(self._hard_deadline)
-            future = self._pool.submit(write_call, job, deadline)
-            try:
-                outcome = future.result(timeout=self._hard_deadline.total_seconds())
-                return outcome, record if isinstance(outcome, Delivered) else None
-            except TimeoutError:
-                if future.done():  # the adapter itself raised it
-                    raise
-                raise CRMTimeoutError("no answer in time") from None
+            return self._in_time(partial(write_call, job))
         except BaseException as error:
-            return outcome_of(error), None
+            return outcome_of(error)
+
+    def _attach(self, tenant: Tenant, source: Source, claimed: Claimed, record: CallRecord) -> Outcome:
+        """Attach the call's recordings; whatever comes of it, the call stays as it is written."""
+        try:
+            logged = self._queue.find_logged(claimed.call_seq, source.name)
+            if logged is None or self._attachments is None or not is_wanted(tenant, source):
+                return Ignored(words="The CRM has no record to attach recordings to, or they are not wanted any more.")
+            job = AttachJob(tenant=tenant, source=source, call=record, logged=logged, keeper=self._attachments)
+            return self._in_time(partial(attach_recordings, job))
+        except BaseException as error:
+            return outcome_of_attaching(error)
+
+    def _in_time(self, work: Callable[[Deadline], Outcome]) -> Outcome:
+        """Return what ``work`` returns, or raise, after the hard deadline if not before: an adapter may hang."""
+        future = self._pool.submit(work, Deadline.after(self._hard_deadline))
+        try:
+            return future.result(timeout=self._hard_deadline.total_seconds())
+        except TimeoutError:
+            if future.done():  # the adapter itself raised it
+                raise
+            raise CRMTimeoutError("no answer in time") from None
 
     def _record(self, tenant: Tenant, source: Source, claimed: Claimed) -> CallRecord:
         """Return the call as it is written into this CRM, with what became of its recording."""

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, selec
 
 from middleware.errors import RecordingError
 from middleware.inbox.database import Database
-from middleware.recordings.tables import recording, recording_access
+from middleware.recordings.tables import recording, recording_access, recording_attachment
 
 PER_TENANT = 4  # fetches at the same time, over all processes: a hung file server is its customer's trouble only
 REMOVAL_LEASE = 180.0  # seconds; longer than a store takes to say that it failed
@@ -176,7 +176,8 @@ class Ledger:
         """Delete rows that have no file, and what is known of who listened."""
         ids = select(recording.c.id).where(wanted, recording.c.sha256.is_(None))
         with self._database.write() as connection:
-            connection.execute(delete(recording_access).where(recording_access.c.recording_id.in_(ids)))
+            for table in (recording_access, recording_attachment):
+                connection.execute(delete(table).where(table.c.recording_id.in_(ids)))
             return connection.execute(delete(recording).where(wanted, recording.c.sha256.is_(None))).rowcount
 
     def change(self, wanted: ColumnElement[bool], **values: Any) -> int:

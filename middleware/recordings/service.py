@@ -17,6 +17,7 @@ from middleware.errors import RecordingRefusedError
 from middleware.inbox.store import Inbox
 from middleware.model.call import Media
 from middleware.recordings.address import read_url
+from middleware.recordings.attachments import Attachments
 from middleware.recordings.ledger import Ledger
 from middleware.recordings.links import Links, Permit
 from middleware.recordings.store import Store
@@ -75,6 +76,7 @@ class Recordings:
     def __init__(self, inbox: Inbox, tenants: Tenants, store: Store, *, key: bytes, public_url: str) -> None:
         self.ledger = Ledger(inbox.database)
         self.store = store
+        self.attachments = Attachments(inbox.database, store)
         self.tenants = tenants
         self.now = inbox.now
         self._key = key

@@ -5,20 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, g, request
 
 from middleware.errors import StorageError
+from middleware.recordings.kinds import DOWNLOAD, PLAYED
 from middleware.recordings.service import Recording, Recordings, Refusal
 
 blueprint = Blueprint("recordings", __name__)
 
 MAX_PART = 1024 * 1024  # bytes of one answer to a player, who asks for the next part: answers stand in memory
-# what browsers play, by what the first bytes of a file say; everything else is only offered for download
-PLAYED = {
-    "audio/mpeg": ("audio/mpeg", "mp3"),
-    "audio/x-wav": ("audio/wav", "wav"),
-    "audio/ogg": ("audio/ogg", "ogg"),
-    "audio/mp4": ("audio/mp4", "m4a"),
-    "audio/aac": ("audio/aac", "aac"),
-    "audio/x-flac": ("audio/flac", "flac"),
-}
 _REFUSALS = {
     Refusal.FORBIDDEN: (403, "This link is not valid. Copy it as a whole, or ask for a new one."),
     Refusal.EXPIRED: (410, "This link has expired."),
@@ -73,7 +65,7 @@ def _is_same(etag: str) -> bool:
 
 
 def _dressed(response: Response, found: Recording) -> Response:
-    kind, ending = PLAYED.get(found.content_type or "", ("application/octet-stream", "bin"))
+    kind, ending = PLAYED.get(found.content_type or "", DOWNLOAD)
     place = "inline" if found.content_type in PLAYED else "attachment"
     response.headers["Content-Type"] = kind
     response.headers["Content-Disposition"] = f'{place}; filename="recording-{found.id}.{ending}"'

@@ -100,3 +100,25 @@ def test_a_database_that_fails_uses_up_no_attempt(town: Town, monkeypatch: pytes
     assert tuple(left) == ("waiting", 0, 0)
     worker.run_once()
     assert len(town.logs()) == 1
+
+
+def test_a_recording_is_in_a_database_that_is_a_crm(town: Town) -> None:
+    """With the queries for it, the ``sql`` adapter puts the file beside the call, once."""
+    file = town.house.folder / "customers" / "nordlys.toml"
+    told = "recording_key, call, name, content_type, size, data"
+    parameters = ":recording_key, :external_id, :name, :content_type, :size, :data"
+    queries = f"""attach_recording = "INSERT INTO file ({told}) VALUES ({parameters}) ON CONFLICT DO NOTHING"
+has_recording = "SELECT 1 FROM file WHERE recording_key = :recording_key"
+find_logged_call ="""
+    file.write_text(file.read_text().replace("find_logged_call =", queries))
+    town.rows("nordlys", f"CREATE TABLE file ({told}, UNIQUE (recording_key))")
+    town.served.answers["/a.wav"] = whole(wav())
+    event_id = town.send()
+    town.house.deliver()
+    town.fetch()
+    for _ in range(3):
+        town.house.deliver()
+    found = town.rows("nordlys", "SELECT call_log.id = file.call, content_type, size, data FROM file, call_log, person "
+                      "WHERE call_key LIKE 'm8-%' AND person.id = 101")  # fmt: skip
+    assert found == [(1, "audio/wav", len(wav()), wav())]
+    assert town.attempts(event_id)[-1] == "sql#recordings: Recordings attached: 1."
