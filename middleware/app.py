@@ -35,7 +35,8 @@ from middleware.recordings.store import open_store
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
-from middleware.web import docs, events, health, lookup, recordings
+from middleware.web import docs, events, health, lookup
+from middleware.web import recordings as recording_links
 from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
 from middleware.web.problems import ProblemApi, respond
@@ -81,17 +82,18 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     store = SharedStore(settings.redis_url, key=key) if settings.redis_url else None
     accounts = Accounts(settings.data / "accounts", share=partial(RedisBudget, store) if store else None)
     shared = SharedAnswers(store, generations) if store and shares_answers else None
+    tenants = Tenants(settings.customers, accounts=accounts)
+    kept = open_store(settings.recordings, settings.data)
+    recordings = Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url)
     lookups = LookupService(
         dump=dump_card,
         generations=generations,
-        own_calls=partial(logged_calls, inbox),
+        own_calls=partial(logged_calls, inbox, recordings),
         shared=shared,
         keep_trace=partial(_looked_up, traces, ParkedCalls(inbox)),
         limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
         is_history_shared=inbox.database.dialect != "sqlite",
     )
-    tenants = Tenants(settings.customers, accounts=accounts)
-    kept = open_store(settings.recordings, settings.data)
     return Parts(
         settings=settings,
         key=key,
@@ -100,7 +102,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         lookups=lookups,
         generations=generations,
         traces=traces,
-        recordings=Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url),
+        recordings=recordings,
         shared=shared,
     )
 
@@ -152,7 +154,7 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     _describe(api)
     api.register_blueprint(lookup.blueprint)
     api.register_blueprint(events.blueprint)
-    app.register_blueprint(recordings.blueprint)
+    app.register_blueprint(recording_links.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
     return app

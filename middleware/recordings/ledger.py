@@ -59,6 +59,14 @@ class Ledger:
             rows = connection.execute(select(recording).where(wanted).order_by(recording.c.noted_at.desc()))
             return list(rows)
 
+    def kept(self, tenant_id: str, call_keys: Sequence[str]) -> list[Row[Any]]:
+        """Return the recordings of calls that can be heard, the oldest first."""
+        wanted = and_(recording.c.tenant == tenant_id, recording.c.call_key.in_(call_keys))
+        can_be_heard = and_(recording.c.state == "kept", recording.c.kind == "recording")
+        with self._database.read() as connection:
+            found = select(recording).where(wanted, can_be_heard).order_by(recording.c.noted_at, recording.c.id)
+            return list(connection.execute(found))
+
     def latest(self, tenant_id: str | None, state: str | None, limit: int) -> list[Row[Any]]:
         """Return the latest recordings that match, newest first, each with how often it was ``played``."""
         played = (

@@ -135,6 +135,13 @@ class Recordings:
             return None
         return str(best.url) if best.state == "passed" else self._link(best)
 
+    def kept_links(self, tenant_id: str, call_keys: Sequence[str]) -> dict[str, str]:
+        """Return by call the link to its latest recording that is kept; a customer who fetches none any more has none."""
+        tenant = self.tenants.get(tenant_id)
+        if not call_keys or tenant is None or not tenant.recordings.fetch:  # nearly all: nothing is asked
+            return {}
+        return {row.call_key: self._link(row) for row in self.ledger.kept(tenant_id, call_keys)}
+
     def loss_of(self, tenant_id: str, call_key: str) -> str | None:
         """Return what a call's log says when its recording could not be fetched and will not be."""
         states = {row.state for row in self.ledger.of_call(tenant_id, call_key) if row.kind == "recording"}

@@ -122,3 +122,23 @@ find_logged_call ="""
                       "WHERE call_key LIKE 'm8-%' AND person.id = 101")  # fmt: skip
     assert found == [(1, "audio/wav", len(wav()), wav())]
     assert town.attempts(event_id)[-1] == "sql#recordings: Recordings attached: 1."
+
+
+def test_the_card_has_the_link_of_a_call_that_was_just_logged(town: Town) -> None:
+    """A card that was shown before has the link as soon as the recording is kept, and the link plays."""
+    town.rows("nordlys", "ALTER TABLE call_log RENAME TO calls_of_today")  # its own search does not show the call yet
+    town.rows("nordlys", "CREATE TABLE call_log AS SELECT * FROM calls_of_today WHERE 0")
+    file = town.house.folder / "customers" / "nordlys.toml"
+    text = file.read_text().replace("INTO call_log", "INTO calls_of_today")
+    file.write_text(text.replace("UPDATE call_log", "UPDATE calls_of_today"))
+    town.served.answers["/a.wav"] = whole(wav())
+    town.send()
+    town.house.deliver()
+    (before,) = town.calls_on_card()
+    assert "/recordings/" not in before
+    town.fetch()
+    town.house.deliver()
+    (after,) = town.calls_on_card()
+    link = after.split()[1]
+    assert after.startswith("Recording: http")
+    assert town.house.client.get(link[link.index("/nordlys/") :]).data == wav()

@@ -68,3 +68,9 @@ class Town:
         event = self.house.parts.inbox.find_event(event_id)
         assert event
         return [f"{attempt.channel}: {attempt.words}" for attempt in event.attempts]
+
+    def calls_on_card(self, customer: str = "nordlys") -> list[str]:
+        """Return the texts of the calls on the contact's card."""
+        card = self.house.lookup(CONTACTS[customer], customer).json
+        assert card
+        return [activity["body"] for activity in card["activities"] if activity["type"] == "CALL"]
