@@ -27,12 +27,12 @@ from middleware.delivery.attach import (
     is_wanted,
     outcome_of_attaching,
 )
-from middleware.delivery.calls import digest_of, hear_body, merged_event, record_of
+from middleware.delivery.calls import digest_of, hear_body, merged_event, numbers_of, record_of
 from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
 from middleware.delivery.skip import why_skipped
 from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
-from middleware.inbox.calls import Heard
+from middleware.inbox.calls import Heard, hear
 from middleware.inbox.planning import Plan, Planner
 from middleware.inbox.queue import LEASE, Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
@@ -61,7 +61,7 @@ OnDelivered = Callable[[str, str], None]
 class MediaKeeper(Protocol):
     """Keeps recordings (``Recordings``)."""
 
-    def note(self, tenant_id: str, call_key: str, media: Iterable[Media]) -> int:
+    def note(self, tenant_id: str, call_key: str, media: Iterable[Media], numbers: Iterable[str]) -> int:
         """Remember what a sender has named for a call."""
 
     def link_of(self, tenant_id: str, call_key: str) -> str | None:
@@ -74,7 +74,7 @@ class MediaKeeper(Protocol):
 class NoMedia:
     """Keeps nothing."""
 
-    def note(self, _tenant_id: str, _call_key: str, _media: Iterable[Media]) -> int:
+    def note(self, _tenant_id: str, _call_key: str, _media: Iterable[Media], _numbers: Iterable[str]) -> int:
         """Forget it."""
         return 0
 
@@ -199,7 +199,7 @@ class Worker:
             decide = partial(self._decide, tenant)
             call_id = self._planner.plan(row, heard, known, tenant.calls.join_within, decide)
             if call_id and heard.event.media:
-                self._media.note(tenant.id, call_id, heard.event.media)
+                self._media.note(tenant.id, call_id, heard.event.media, numbers_of(heard))
         except FieldErrors as error:
             self._planner.set_aside(row.seq, json.dumps(error.errors, default=str))
         except StorageError:
@@ -363,7 +363,8 @@ class Worker:
         """Return the call as it is written into this CRM, with what became of its recording."""
         event, call_id, link = merged_event(claimed.call.bodies, tenant), claimed.call.id, None
         if event.media:  # noted already, unless who planned the call was killed, or calls have become one
-            self._media.note(tenant.id, call_id, event.media)
+            heard = hear(event, claimed.call.bodies[0].received_at, tenant)
+            self._media.note(tenant.id, call_id, event.media, numbers_of(heard))
             link = self._media.link_of(tenant.id, call_id)
             if link is None and (loss := self._media.loss_of(tenant.id, call_id)):
                 event = replace(event, facts={**event.facts, "Recording": loss})

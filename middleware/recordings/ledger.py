@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, text, update
 
 from middleware.errors import RecordingError
 from middleware.inbox.database import Database
-from middleware.recordings.tables import recording, recording_access, recording_attachment
+from middleware.recordings.tables import recording, recording_access, recording_attachment, recording_number
 
 PER_TENANT = 4  # fetches at the same time, over all processes: a hung file server is its customer's trouble only
 REMOVAL_LEASE = 180.0  # seconds; longer than a store takes to say that it failed
@@ -29,11 +29,12 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> int:
+    def add(self, rows: Sequence[dict[str, Any]], numbers: Iterable[str] = ()) -> int:
         """Add what is not known yet, and return how many that were; what is known goes over to the call it names.
 
-        Two calls may turn out to be one, and the link to a recording may be dead by then.
+        Two calls may turn out to be one, and the link to a recording may be dead by then.  ``numbers`` are keyed.
         """
+        numbers = list(numbers)
         count = 0
         with self._database.write() as connection:
             for row in rows:
@@ -41,11 +42,46 @@ class Ledger:
                     self._database.insert(recording).values(row).on_conflict_do_nothing()
                 ).rowcount
                 count += added
-                if not added:
-                    known = and_(recording.c.tenant == row["tenant"], recording.c.source == row["source"])
-                    moved = update(recording).where(known, recording.c.state != "removed")
-                    connection.execute(moved.values(call_key=row["call_key"]))
+                recording_id = row["id"] if added else self._move(connection, row)
+                if recording_id and numbers:
+                    whose = [{"recording_id": recording_id, "number": number} for number in numbers]
+                    connection.execute(self._database.insert(recording_number).on_conflict_do_nothing(), whose)
         return count
+
+    def _move(self, connection: Connection, row: dict[str, Any]) -> str | None:
+        known = and_(recording.c.tenant == row["tenant"], recording.c.source == row["source"])
+        moved = update(recording).where(known, recording.c.state != "removed").values(call_key=row["call_key"])
+        return connection.execute(moved.returning(recording.c.id)).scalar()
+
+    def find_all(self, tenant_id: str, call_keys: Sequence[str], number: str | None) -> list[Row[Any]]:
+        """Return all recordings of the calls and of the number, by its keyed hash; of some only the row is left."""
+        theirs = select(recording_number.c.recording_id).where(recording_number.c.number == number)
+        wanted = or_(recording.c.call_key.in_(call_keys), recording.c.id.in_(theirs))
+        with self._database.read() as connection:
+            found = select(recording).where(recording.c.tenant == tenant_id, wanted)
+            return list(connection.execute(found.order_by(recording.c.noted_at, recording.c.id)))
+
+    def withdraw(self, ids: Sequence[str]) -> int:
+        """Take recordings away from their users and from their calls; return how many could still be heard of.
+
+        Under its own id a row says nothing of the call any more; it stays, and is found, until its file is gone.
+        """
+        mine = recording.c.id.in_(ids)
+        with self._database.write() as connection:
+            connection.execute(update(recording).where(mine).values(call_key=recording.c.id, words=None, url=None))
+            left = update(recording).where(mine, recording.c.state != "removed")  # of others the lease must stay
+            return connection.execute(left.values(state="removed", lease_until=0.0)).rowcount
+
+    def is_removing(self, tenant_id: str) -> bool:
+        """Whether the file of a recording that was withdrawn is still there."""
+        withdrawn = and_(recording.c.state == "removed", recording.c.call_key == recording.c.id)
+        left = and_(recording.c.tenant == tenant_id, withdrawn, recording.c.sha256.is_not(None))
+        with self._database.read() as connection:
+            return connection.execute(select(recording.c.id).where(left).limit(1)).first() is not None
+
+    def compact(self) -> None:
+        """Leave nothing of what was erased on the disk."""
+        self._database.compact()
 
     def find(self, recording_id: str) -> Row[Any] | None:
         """Return one recording."""
@@ -184,7 +220,7 @@ class Ledger:
         """Delete rows that have no file, and what is known of who listened."""
         ids = select(recording.c.id).where(wanted, recording.c.sha256.is_(None))
         with self._database.write() as connection:
-            for table in (recording_access, recording_attachment):
+            for table in (recording_access, recording_attachment, recording_number):
                 connection.execute(delete(table).where(table.c.recording_id.in_(ids)))
             return connection.execute(delete(recording).where(wanted, recording.c.sha256.is_(None))).rowcount
 

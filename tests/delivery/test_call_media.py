@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from middleware.delivery.worker import NoMedia
 from middleware.model.call import Media
 from tests.conftest import call_log
 from tests.delivery.test_worker import Ledger, Post
@@ -16,13 +17,13 @@ START = call_log()["startTime"]
 LINK = "https://m8crm.example/acme/recordings/1?signature=x"
 
 
-class Shelf:
+class Shelf(NoMedia):
     """Keeps what it is told of."""
 
     def __init__(self) -> None:
         self.noted: dict[str, set[str]] = {}
 
-    def note(self, _tenant_id: str, call_key: str, media: Iterable[Media]) -> int:
+    def note(self, _tenant_id: str, call_key: str, media: Iterable[Media], _numbers: Iterable[str]) -> int:
         self.noted.setdefault(call_key, set()).update(medium.url for medium in media)
         return 1
 
