@@ -307,7 +307,10 @@ class Worker:
         """Whether recordings are kept that the record does not have."""
         if self._attachments is None or not is_wanted(tenant, source):
             return False
-        return bool(self._attachments.missing(tenant.id, claimed.call.id, source.name, outcome.logged))
+        try:
+            return bool(self._attachments.missing(tenant.id, claimed.call.id, source.name, outcome.logged))
+        except StorageError:  # whoever attaches them will see; how this attempt ended must be written all the same
+            return True
 
     def _try(
         self, tenant: Tenant, source: Source, claimed: Claimed, *, is_attaching: bool

@@ -139,7 +139,9 @@ class Queue:
         A call of which more has come meanwhile is due again; ``then`` is a channel on which it is due next.
         """
         with self._database.write() as connection:
-            same = select(call.c.version).where(call.c.seq == claimed.call_seq).with_for_update()  # not while it changes
+            same = (
+                select(call.c.version).where(call.c.seq == claimed.call_seq).with_for_update()
+            )  # not while it changes
             version = connection.execute(same).scalar()
             if changes.get("state", "waiting") != "waiting" and version != claimed.version:
                 changes |= {"state": "waiting", "due_at": self._now(), "first_attempt_at": None}

@@ -46,6 +46,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     with requests.Session() as session:
         session.trust_env = False
+        session.post(f"{url}/moto-api/reset", timeout=10).raise_for_status()  # a process has one memory for all servers
         session.put(f"{url}/kept", timeout=10).raise_for_status()
     yield url
     server.stop()
