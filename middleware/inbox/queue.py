@@ -139,10 +139,8 @@ class Queue:
         A call of which more has come meanwhile is due again; ``then`` is a channel on which it is due next.
         """
         with self._database.write() as connection:
-            same = (
-                select(call.c.version).where(call.c.seq == claimed.call_seq).with_for_update()
-            )  # not while it changes
-            version = connection.execute(same).scalar()
+            known = select(call.c.version).where(call.c.seq == claimed.call_seq)
+            version = connection.execute(known.with_for_update()).scalar()  # it may not change before this is written
             if changes.get("state", "waiting") != "waiting" and version != claimed.version:
                 changes |= {"state": "waiting", "due_at": self._now(), "first_attempt_at": None}
             connection.execute(update(delivery).where(delivery.c.id == claimed.id).values(in_flight=False, **changes))
