@@ -32,7 +32,7 @@ from middleware.errors import (
     CRMUnavailableError,
 )
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
-from middleware.model.call import CallRecord, LoggedCall
+from middleware.model.call import CallRecord, LoggedCall, RecordingFile
 from middleware.model.contact import Contact, ContactDraft, ContactNumber, Link
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber
@@ -43,6 +43,7 @@ CALL = frozenset(
     "agent answer_group user_id referred_to referred_by summary outcome wait_seconds talk_seconds owner recording "
     "transcript sentiment action_items caller_name".split()
 )
+RECORDING = CALL | {"external_id", "recording_key"}
 KINDS: dict[str, type[Activity]] = {
     "find_notes": Note,
     "find_tasks": Task,
@@ -59,9 +60,12 @@ PARAMETERS: dict[str, frozenset[str]] = {
     "log_call": CALL,
     "find_logged_call": CALL,
     "update_call": CALL | {"external_id"},
+    "attach_recording": RECORDING | {"name", "content_type", "size", "data"},
+    "has_recording": RECORDING,
     "create_task": CALL | {"task_key", "text"},
 }
 MAX_ROWS = 200
+MAX_RECORDING = 32 * 1024 * 1024  # bytes: drivers want a value as a whole
 SQLITE_REFUSES = r"no such |near |incomplete input|wrong number of"  # it calls a wrong query operational
 POOL_SECONDS = 2.0  # to wait for a free connection
 QUOTED = re.compile(r"'(?:[^']|'')*'")
@@ -185,6 +189,18 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
     def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
         """Run ``update_call``."""
         self._run("update_call", {**_call(call, None), "external_id": logged.external_id}, ctx)
+
+    def attach_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> None:
+        """Run ``attach_recording``; a unique ``:recording_key`` in the database makes a second one harmless."""
+        if recording.size > MAX_RECORDING:
+            raise CRMRejectedError(f"a recording of more than {MAX_RECORDING} bytes does not go into a database")
+        parameters = _recording(logged, recording, call)
+        parameters |= {"name": recording.name, "content_type": recording.content_type, "size": recording.size}
+        self._run("attach_recording", {**parameters, "data": recording.file.read()}, ctx)
+
+    def has_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> bool:
+        """Run ``has_recording``, which returns a row if there is one."""
+        return bool(self._run("has_recording", _recording(logged, recording, call), ctx).rows)
 
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Run every query that finds something, with a number and an id that nobody has; nothing is written."""
@@ -371,6 +387,10 @@ def _storable(value: object) -> object:
 
 def _number(number: PhoneNumber) -> dict[str, object]:
     return {name: getattr(number, name) for name in NUMBER}
+
+
+def _recording(logged: LoggedCall, recording: RecordingFile, call: CallRecord) -> dict[str, object]:
+    return {**_call(call, None), "external_id": logged.external_id, "recording_key": recording.key}
 
 
 def _call(call: CallRecord, contact: Contact | None) -> dict[str, object]:

@@ -19,6 +19,7 @@ from middleware.delivery.parked import ParkedCalls
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError
 from middleware.generations import Generations
+from middleware.inbox.due import Due
 from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
@@ -30,13 +31,15 @@ from middleware.lookup.traces import TraceLog, outcome_of
 from middleware.metrics.counts import Counts
 from middleware.monitoring.tell import Teller
 from middleware.monitoring.watch import Watch
+from middleware.recordings.address import Outside
 from middleware.recordings.lane import FetchLane
 from middleware.recordings.service import Recordings
 from middleware.recordings.store import open_store
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
-from middleware.web import docs, events, health, lookup, recordings
+from middleware.web import docs, events, health, lookup
+from middleware.web import recordings as recording_links
 from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
 from middleware.web.problems import ProblemApi, respond
@@ -86,17 +89,18 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     share = partial(RedisBudget, store) if store else None
     accounts = Accounts(settings.data / "accounts", share=share, counts=counts)
     shared = SharedAnswers(store, generations) if store and shares_answers else None
+    tenants = Tenants(settings.customers, accounts=accounts)
+    kept = open_store(settings.recordings, settings.data)
+    recordings = Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url)
     lookups = LookupService(
         dump=dump_card,
         generations=generations,
-        own_calls=partial(logged_calls, inbox),
+        own_calls=partial(logged_calls, inbox, recordings),
         shared=shared,
         keep_trace=partial(_looked_up, counts, traces, ParkedCalls(inbox)),
         limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
         is_history_shared=inbox.database.dialect != "sqlite",
     )
-    tenants = Tenants(settings.customers, accounts=accounts)
-    kept = open_store(settings.recordings, settings.data)
     return Parts(
         settings=settings,
         key=key,
@@ -105,7 +109,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         lookups=lookups,
         generations=generations,
         traces=traces,
-        recordings=Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url),
+        recordings=recordings,
         counts=counts,
         shared=shared,
     )
@@ -129,12 +133,13 @@ def build_worker(parts: Parts) -> Worker:
         on_delivered=parts.lookups.change,
         media=parts.recordings,
         counts=parts.counts,
+        attachments=parts.recordings.attachments,
     )
 
 
-def build_lane(parts: Parts) -> FetchLane:
+def build_lane(parts: Parts, outside: Outside | None = None) -> FetchLane:
     """Return the lane that fetches recordings before their links die."""
-    return FetchLane(parts.recordings, counts=parts.counts)
+    return FetchLane(parts.recordings, outside=outside, changed=Due(parts.inbox).compose_again, counts=parts.counts)
 
 
 def build_watch(parts: Parts) -> Watch:
@@ -174,7 +179,7 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     _describe(api)
     api.register_blueprint(lookup.blueprint)
     api.register_blueprint(events.blueprint)
-    app.register_blueprint(recordings.blueprint)
+    app.register_blueprint(recording_links.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
     return app

@@ -59,6 +59,7 @@ class StoredEvent:
     due_at: datetime | None = None
     external_id: str | None = None
     url: str | None = None
+    call_id: str | None = None
     attempts: tuple[Attempt, ...] = ()
 
 
@@ -310,9 +311,9 @@ def body_of(row: Any) -> Body:
     )
 
 
-_EVENTS = select(event, call.c.state.label("call_state"), call.c.reason.label("call_reason")).outerjoin(
-    call, event.c.call_seq == call.c.seq
-)
+_EVENTS = select(
+    event, call.c.id.label("call_id"), call.c.state.label("call_state"), call.c.reason.label("call_reason")
+).outerjoin(call, event.c.call_seq == call.c.seq)
 
 
 def _stored(row: Row[Any], deliveries: Sequence[Row[Any]], attempts: tuple[Attempt, ...] = ()) -> StoredEvent:
@@ -329,6 +330,7 @@ def _stored(row: Row[Any], deliveries: Sequence[Row[Any]], attempts: tuple[Attem
         due_at=datetime.fromtimestamp(min(waiting), UTC) if waiting else None,
         external_id=next((d.external_id for d in deliveries if d.external_id), None),
         url=next((d.url for d in deliveries if d.url), None),
+        call_id=row.call_id,
         attempts=attempts,
     )
 
