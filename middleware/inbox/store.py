@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, 
 
 from middleware.errors import StorageError
 from middleware.inbox.committer import Committer
-from middleware.inbox.database import Database
+from middleware.inbox.database import open_database
 from middleware.inbox.tables import attempt, call, delivery, event, lane, logged_call
 
 Status = Literal["accepted", "duplicate", "quarantined"]
@@ -98,7 +98,7 @@ class Inbox:
     """The durable store of events; one per process, shared by its threads."""
 
     def __init__(self, database_url: str, *, key: bytes, now: Callable[[], datetime]) -> None:
-        self.database = Database(database_url)
+        self.database = open_database(database_url)
         self._committer = Committer(self.database)
         self.now = now
         self._key = key

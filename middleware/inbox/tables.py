@@ -10,6 +10,7 @@ Unix seconds.
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -25,11 +26,12 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+NUMBER = BigInteger().with_variant(Integer, "sqlite")  # of events there may be more than Integer holds elsewhere
 
 event = Table(
     "event",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", NUMBER, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("tenant", String(63), nullable=False),
     Column("sender", String(32), nullable=False),
@@ -48,7 +50,7 @@ event = Table(
 call = Table(
     "call",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", NUMBER, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("tenant", String(63), nullable=False),
     Column("key", String(64), nullable=False),  # its first event's, which is the same should that event come again
@@ -61,7 +63,7 @@ call = Table(
 mark = Table(
     "mark",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
     Column("tenant", String(63), nullable=False),
     Column("what", String(64), nullable=False),  # keyed hash
     Column("begin", Float, nullable=False),
@@ -73,7 +75,7 @@ mark = Table(
 delivery = Table(
     "delivery",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
     Column("call_seq", ForeignKey("call.seq"), nullable=False),
     Column("tenant", String(63), nullable=False),
     Column("channel", String(63), nullable=False),
@@ -97,7 +99,7 @@ delivery = Table(
 logged_call = Table(
     "logged_call",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
     Column("tenant", String(63), nullable=False),
     Column("number", String(64), nullable=False),  # keyed hash
     Column("call_seq", ForeignKey("call.seq"), nullable=False, unique=True),
@@ -121,7 +123,7 @@ lane = Table(
 attempt = Table(
     "attempt",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
     Column("delivery_id", ForeignKey("delivery.id"), nullable=False, index=True),
     Column("at", Float, nullable=False),
     Column("took_ms", Integer, nullable=False),

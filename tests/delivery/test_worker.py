@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -73,13 +72,13 @@ class Ledger(Zoo):
 class Post:
     """A post office: an inbox, a worker, tenants, and a clock that the test moves."""
 
-    path: Path
+    database_url: str
     tenants: dict[str, Tenant] = field(default_factory=dict)
     moment: datetime = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
     told: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.inbox = Inbox(f"sqlite:///{self.path}", key=b"k" * 32, now=lambda: self.moment)
+        self.inbox = Inbox(self.database_url, key=b"k" * 32, now=lambda: self.moment)
         self.worker = self.new_worker()
 
     def get(self, tenant_id: str) -> Tenant | None:
@@ -109,8 +108,8 @@ class Post:
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Iterator[Post]:
-    post = Post(tmp_path / "inbox.db")
+def post(database_url: str) -> Iterator[Post]:
+    post = Post(database_url)
     yield post
     post.inbox.close()
 

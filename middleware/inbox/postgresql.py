@@ -1,0 +1,179 @@
+"""``PostgreSQL``: the inbox on a server that several machines share, and that may be down or silent.
+
+A server that cannot be reached is left alone for a second at a time: whoever asks meanwhile hears so at once.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import psycopg
+import structlog
+from sqlalchemy import Connection, NullPool, create_engine, event, func, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from middleware.errors import StorageError
+from middleware.inbox import schema
+from middleware.inbox.database import WAIT, Database, as_storage_error, name_of
+from middleware.model.deadline import Clock
+
+CONNECTIONS = 10  # per process
+CONNECT = 2  # seconds; libpq takes no less
+STATEMENT = 4.0  # seconds, then the server gives it up
+ANSWER = 5.0  # seconds, then we give the server up: a hung one never does it itself
+IDLE = 10.0  # seconds within a transaction, then the server ends it: its machine is gone, and others wait for its locks
+PAUSE = 1.0  # seconds for which a server that failed is left alone
+MIGRATION_LOCK = 0x6D386372  # "m8cr"
+
+log = structlog.get_logger("m8crm.inbox")
+
+
+class PostgreSQL(Database):
+    """PostgreSQL 15 or later; several writers at once, on any number of machines."""
+
+    insert = staticmethod(postgresql.insert)
+
+    def __init__(self, url: str, *, migrates: bool = True, clock: Clock = time.monotonic) -> None:
+        self._url = url
+        self.engine = create_engine(
+            url,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=WAIT,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",  # what the locks below are made for
+            connect_args={"connect_timeout": CONNECT, "options": _options()},
+        )
+        event.listen(self.engine, "do_connect", _connect)
+        self._outage = Outage(clock)
+        self._is_migrated = not migrates
+        self._migrating = Lock()
+        if migrates:
+            self._migrate_if_it_is_there()
+
+    @contextmanager
+    def write(self, *tenant_ids: str) -> Iterator[Connection]:
+        """Open a transaction that is durable when the block has ended, alone with the customers it names."""
+        with self._watched(), self.engine.begin() as connection:
+            for tenant_id in sorted(set(tenant_ids)):
+                lock = func.pg_advisory_xact_lock(func.hashtextextended(f"m8crm {tenant_id}", 0))
+                connection.execute(select(lock))
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that only reads."""
+        with self._watched(), self.engine.connect() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the tables up to date; of all processes of all machines one at a time, however long it takes."""
+        with self._outage.watch(), self.engine.connect() as connection:
+            is_current = schema.state_of(connection).is_current
+        if not is_current:
+            patient = create_engine(self._url, poolclass=NullPool, connect_args={"connect_timeout": CONNECT})
+            with as_storage_error(), patient.begin() as connection:
+                connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+                schema.upgrade(connection)
+        self._is_migrated = True
+
+    def compact(self) -> None:
+        """Do nothing: the server sees to its files itself."""
+
+    def state(self) -> schema.State:
+        """Return how far the tables are; nothing is changed."""
+        with self._outage.watch(), self.engine.connect() as connection:
+            return schema.state_of(connection)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        if not self._is_migrated:  # the server was down when this process started
+            with self._migrating:
+                if not self._is_migrated:
+                    self.migrate()
+        with self._outage.watch():
+            yield
+
+    def _migrate_if_it_is_there(self) -> None:
+        """Bring the tables up to date now; lookups must be answered also when this cannot be done yet."""
+        try:
+            self.migrate()
+        except StorageError:
+            if not self._outage.is_on:
+                raise
+
+
+class Outage:
+    """Whether the server has just failed to answer; one call in a second tries, the others are spared the wait."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._until = -math.inf
+        self.is_on = False
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Run the block unless the server is left alone, and note how it answers; raises ``StorageError``."""
+        self._enter()
+        with as_storage_error():
+            try:
+                yield
+            except SQLAlchemyError as error:
+                self._failed(error)
+                raise
+        self._worked()
+
+    def _enter(self) -> None:
+        with self._lock:
+            if self.is_on:
+                if self._clock() < self._until:
+                    raise StorageError("the database does not answer")
+                self._until = self._clock() + CONNECT + ANSWER  # this call tries
+
+    def _failed(self, error: SQLAlchemyError) -> None:
+        # an error without a statement is one of connecting
+        is_lost = isinstance(error, DBAPIError) and (error.connection_invalidated or error.statement is None)
+        if not is_lost:
+            return
+        with self._lock:
+            is_news, self.is_on, self._until = not self.is_on, True, self._clock() + PAUSE
+        if is_news:
+            log.error("database_is_down", error=name_of(error))
+
+    def _worked(self) -> None:
+        if self.is_on:
+            with self._lock:
+                is_news, self.is_on = self.is_on, False
+            if is_news:
+                log.info("database_is_back")
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that is given up when the server is silent: neither libpq nor the kernel notices a hung one."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, ANSWER if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout:
+            self.close()  # else the rollback would wait as long
+            raise
+
+
+def _connect(_dialect: object, _record: object, arguments: Any, options: dict[str, Any]) -> _Connection:
+    return _Connection.connect(*arguments, **options)
+
+
+def _options() -> str:
+    limits = {
+        "statement_timeout": STATEMENT,
+        "lock_timeout": WAIT,
+        "idle_in_transaction_session_timeout": IDLE,
+    }
+    return " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
