@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from middleware import __version__
-from middleware.cli import calls, customers, lookups, privacy, recordings, running, trigger
+from middleware.cli import calls, customers, database, lookups, privacy, recordings, running, trigger
 from middleware.errors import M8CRMError
 
 
@@ -45,5 +45,6 @@ for command in (
     *calls.COMMANDS,
     *recordings.COMMANDS,
     *privacy.COMMANDS,
+    *database.COMMANDS,
 ):
     main.add_command(command)

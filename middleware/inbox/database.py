@@ -35,20 +35,28 @@ class Database(ABC):
         return self.engine.dialect.name
 
     @abstractmethod
-    def write(self, *tenant_ids: str) -> AbstractContextManager[Connection]:
+    def write(self, *tenant_ids: str, is_long: bool = False) -> AbstractContextManager[Connection]:
         """Open a transaction that is durable when the block has ended.
 
         No other one that names one of ``tenant_ids`` runs meanwhile: whoever reads a customer's calls and then
-        changes them names him.
+        changes them names him.  One that looks through all that there is says that it ``is_long``.
         """
 
     @abstractmethod
-    def read(self) -> AbstractContextManager[Connection]:
+    def read(self, *, is_long: bool = False) -> AbstractContextManager[Connection]:
         """Open a transaction that only reads."""
 
     @abstractmethod
     def migrate(self) -> None:
         """Bring the tables up to date; raises for a database of a newer program."""
+
+    def start(self) -> None:
+        """Do :meth:`migrate`, if not now then before the first transaction; who fails is closed."""
+        try:
+            self.migrate()
+        except BaseException:
+            self.close()
+            raise
 
     @abstractmethod
     def compact(self) -> None:
@@ -72,16 +80,22 @@ def open_database(url: str, *, migrates: bool = True) -> Database:
     try:
         backend = make_url(url).get_backend_name()
         if backend == "sqlite":
-            return SQLite(url, migrates=migrates)
-        if backend == "postgresql":
+            database: Database = SQLite(url)
+        elif backend == "postgresql":
             from middleware.inbox.postgresql import PostgreSQL  # noqa: PLC0415 - an extra
 
-            return PostgreSQL(url, migrates=migrates)
+            database = PostgreSQL(url)
+        else:
+            raise ConfigError(
+                "M8CRM_DATABASE_URL", [f"{backend} is neither sqlite:////FILE nor postgresql://USER@HOST/NAME"]
+            )
+        if migrates:
+            database.start()
     except ImportError:
         raise ConfigError("M8CRM_DATABASE_URL", ["needs the extra: pip install 'm8crm[postgresql]'"]) from None
     except (SQLAlchemyError, OSError, sqlite3.Error) as error:
         raise StorageError(f"the database cannot be opened ({type(error).__name__})") from None
-    raise ConfigError("M8CRM_DATABASE_URL", ["is neither sqlite:////path/of/file nor postgresql://user@host/name"])
+    return database
 
 
 @contextmanager
@@ -103,17 +117,15 @@ class SQLite(Database):
 
     insert = staticmethod(sqlite.insert)
 
-    def __init__(self, url: str, *, migrates: bool = True) -> None:
+    def __init__(self, url: str) -> None:
         self.engine = create_engine(url, connect_args={"timeout": WAIT, "check_same_thread": False})
         event.listen(self.engine, "connect", _configure)
         event.listen(self.engine, "begin", _begin)
         self._write_lock = Lock()  # writers of one process queue here, fairly, and not in SQLite
         self._path = Path(make_url(url).database or "")
-        if migrates:
-            self.migrate()
 
     @contextmanager
-    def write(self, *_tenant_ids: str) -> Iterator[Connection]:
+    def write(self, *_tenant_ids: str, is_long: bool = False) -> Iterator[Connection]:
         """Open a transaction that is durable when the block has ended; it is the only one that writes."""
         if not self._write_lock.acquire(timeout=WAIT):
             raise StorageError("the database is locked")
@@ -124,7 +136,7 @@ class SQLite(Database):
             self._write_lock.release()
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, is_long: bool = False) -> Iterator[Connection]:
         """Open a transaction that only reads."""
         with as_storage_error(), self.engine.connect().execution_options(**_READ) as connection:
             yield connection
@@ -140,6 +152,10 @@ class SQLite(Database):
             if not self.state().is_current:
                 with self.write() as connection:
                     schema.upgrade(connection)
+
+    def state(self) -> schema.State:
+        """Return how far the tables are; a file that is not there is not made."""
+        return super().state() if self._path.exists() else schema.State(revision=None)
 
     def compact(self) -> None:
         """Leave nothing of what was removed on the disk."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, or_, select, update
 
 from middleware.inbox.calls import LATE, LONGEST, Heard, is_same_call
 from middleware.inbox.store import Body, Inbox, bodies_of, body_of
@@ -53,8 +53,7 @@ class Planner:
         Events that speak of several calls make them one.  Returns the call's id; ``None`` when another worker was
         quicker, and, with nothing changed, while one of several calls is being written.
         """
-        with self._database.write() as connection:
-            self._alone(connection, row.tenant)
+        with self._database.write(row.tenant) as connection:  # two events may speak of one call
             claim = update(event).where(event.c.seq == row.seq, event.c.state == "queued").values(state="planned")
             if not connection.execute(claim).rowcount:
                 return None
@@ -67,11 +66,6 @@ class Planner:
             self._leave_marks(connection, row, heard)
             self._carry_out(connection, row.tenant, call_seq, decide(bodies_of(connection, call_seq)))
             return str(connection.execute(select(call.c.id).where(call.c.seq == call_seq)).scalar_one())
-
-    def _alone(self, connection: Connection, tenant_id: str) -> None:
-        """Keep other workers from planning the same customer's events: two may speak of one call."""
-        if self._database.dialect == "postgresql":  # SQLite has one writer anyway
-            connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"m8crm plan {tenant_id}"))))
 
     def _calls_like(
         self, connection: Connection, row: Row[Any], heard: Heard, hear: Hear, join_within: timedelta

@@ -25,8 +25,9 @@ from middleware.model.deadline import Clock
 
 CONNECTIONS = 10  # per process
 CONNECT = 2  # seconds; libpq takes no less
-STATEMENT = 4.0  # seconds, then the server gives it up
-ANSWER = 5.0  # seconds, then we give the server up: a hung one never does it itself
+STATEMENT = 2.5  # seconds, then the server gives it up
+ANSWER = 3.0  # seconds, then we give the server up: a hung one never does it itself
+LONG = 60.0  # seconds for both, where somebody looks through all that there is
 IDLE = 10.0  # seconds within a transaction, then the server ends it: its machine is gone, and others wait for its locks
 PAUSE = 1.0  # seconds for which a server that failed is left alone
 MIGRATION_LOCK = 0x6D386372  # "m8cr"
@@ -39,7 +40,7 @@ class PostgreSQL(Database):
 
     insert = staticmethod(postgresql.insert)
 
-    def __init__(self, url: str, *, migrates: bool = True, clock: Clock = time.monotonic) -> None:
+    def __init__(self, url: str, *, clock: Clock = time.monotonic) -> None:
         self._url = url
         self.engine = create_engine(
             url,
@@ -52,24 +53,23 @@ class PostgreSQL(Database):
         )
         event.listen(self.engine, "do_connect", _connect)
         self._outage = Outage(clock)
-        self._is_migrated = not migrates
+        self._is_migrated = True  # as far as anybody has asked
         self._migrating = Lock()
-        if migrates:
-            self._migrate_if_it_is_there()
+        self._is_closed = False
 
     @contextmanager
-    def write(self, *tenant_ids: str) -> Iterator[Connection]:
+    def write(self, *tenant_ids: str, is_long: bool = False) -> Iterator[Connection]:
         """Open a transaction that is durable when the block has ended, alone with the customers it names."""
-        with self._watched(), self.engine.begin() as connection:
+        with self._watched(), self.engine.begin() as connection, _patience(connection, is_long):
             for tenant_id in sorted(set(tenant_ids)):
                 lock = func.pg_advisory_xact_lock(func.hashtextextended(f"m8crm {tenant_id}", 0))
                 connection.execute(select(lock))
             yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, is_long: bool = False) -> Iterator[Connection]:
         """Open a transaction that only reads."""
-        with self._watched(), self.engine.connect() as connection:
+        with self._watched(), self.engine.connect() as connection, _patience(connection, is_long):
             yield connection
 
     def migrate(self) -> None:
@@ -83,6 +83,16 @@ class PostgreSQL(Database):
                 schema.upgrade(connection)
         self._is_migrated = True
 
+    def start(self) -> None:
+        """Do :meth:`migrate`, if not now then before the first transaction: lookups are answered without a server."""
+        self._is_migrated = False
+        try:
+            self.migrate()
+        except StorageError:
+            if not self._outage.is_on:
+                self.close()
+                raise
+
     def compact(self) -> None:
         """Do nothing: the server sees to its files itself."""
 
@@ -91,22 +101,22 @@ class PostgreSQL(Database):
         with self._outage.watch(), self.engine.connect() as connection:
             return schema.state_of(connection)
 
+    def close(self) -> None:
+        """Close the connections, those that are in use when they are given back, and open none any more."""
+        self._is_closed = True
+        event.listen(self.engine.pool, "checkin", lambda _connection, record: record.invalidate())
+        self.engine.dispose()
+
     @contextmanager
     def _watched(self) -> Iterator[None]:
+        if self._is_closed:
+            raise StorageError("the database is closed")
         if not self._is_migrated:  # the server was down when this process started
             with self._migrating:
                 if not self._is_migrated:
                     self.migrate()
         with self._outage.watch():
             yield
-
-    def _migrate_if_it_is_there(self) -> None:
-        """Bring the tables up to date now; lookups must be answered also when this cannot be done yet."""
-        try:
-            self.migrate()
-        except StorageError:
-            if not self._outage.is_on:
-                raise
 
 
 class Outage:
@@ -158,9 +168,11 @@ class Outage:
 class _Connection(psycopg.Connection[Any]):
     """A connection that is given up when the server is silent: neither libpq nor the kernel notices a hung one."""
 
+    answer_within = ANSWER
+
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
-            return super().wait(gen, interval, ANSWER if timeout is None else timeout)
+            return super().wait(gen, interval, self.answer_within if timeout is None else timeout)
         except psycopg.errors._WaitTimeout:
             self.close()  # else the rollback would wait as long
             raise
@@ -168,6 +180,21 @@ class _Connection(psycopg.Connection[Any]):
 
 def _connect(_dialect: object, _record: object, arguments: Any, options: dict[str, Any]) -> _Connection:
     return _Connection.connect(*arguments, **options)
+
+
+@contextmanager
+def _patience(connection: Connection, is_long: bool) -> Iterator[None]:
+    """Wait longer for every statement of the transaction, if it ``is_long``."""
+    if not is_long:
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(LONG * 1000)}")
+    driver.answer_within = LONG
+    try:
+        yield
+    finally:
+        driver.answer_within = ANSWER
 
 
 def _options() -> str:

@@ -214,7 +214,9 @@ class Inbox:
         Ends the pause of the customers concerned, and returns how many events will be tried.
         """
         wanted = and_(_matches(tenant_id, state, None), event.c.id.in_(ids) if ids else event.c.seq > 0)
-        with self.database.write() as connection:
+        with self.database.read() as connection:
+            tenant_ids = connection.execute(select(event.c.tenant).where(wanted).distinct()).scalars().all()
+        with self.database.write(*tenant_ids) as connection:
             rows = connection.execute(select(event.c.seq, event.c.call_seq, event.c.tenant).where(wanted)).all()
             seqs = [row.seq for row in rows]
             calls = {row.call_seq for row in rows}

@@ -22,11 +22,24 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
 
 metadata = MetaData()
 NUMBER = BigInteger().with_variant(Integer, "sqlite")  # of events there may be more than Integer holds elsewhere
+
+
+class Told(TypeDecorator[str]):
+    """Text from outside, without what PostgreSQL or UTF-8 cannot hold: NUL and lone surrogates."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: object) -> str | None:
+        """Put a question mark or U+FFFD in the place of what cannot be kept."""
+        return value and value.replace("\0", "\ufffd").encode(errors="replace").decode()
+
 
 event = Table(
     "event",
@@ -87,8 +100,8 @@ delivery = Table(
     Column("in_doubt", Boolean, nullable=False, default=False),  # an earlier attempt may have written
     Column("crashes", Integer, nullable=False, default=0),
     Column("maybe_duplicate", Boolean, nullable=False, default=False),
-    Column("external_id", Text),
-    Column("url", Text),
+    Column("external_id", Told),
+    Column("url", Told),
     Column("written", String(64)),  # keyed hash of the record that the CRM has
     Column("finished_at", Float),
     UniqueConstraint("call_seq", "channel"),
@@ -104,7 +117,7 @@ logged_call = Table(
     Column("number", String(64), nullable=False),  # keyed hash
     Column("call_seq", ForeignKey("call.seq"), nullable=False, unique=True),
     Column("started_at", Float, nullable=False),
-    Column("url", Text),
+    Column("url", Told),
     Index("logged_call_number", "tenant", "number", "started_at"),
 )
 
@@ -129,5 +142,5 @@ attempt = Table(
     Column("took_ms", Integer, nullable=False),
     Column("outcome", String(16), nullable=False),
     Column("error", String(64)),
-    Column("words", Text, nullable=False),
+    Column("words", Told, nullable=False),
 )

@@ -135,16 +135,6 @@ def test_locked_database_refuses_in_time(file: Inbox, tmp_path: Path, monkeypatc
     impatient.close()
 
 
-def test_processes_that_start_together_do_not_hurt_each_other(tmp_path: Path) -> None:
-    """Eight processes create the same database at once."""
-    code = ACCEPT_FOREVER.replace("10**9", "1")
-    url = f"sqlite:///{tmp_path / 'inbox.db'}"
-    children = [
-        subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.DEVNULL, cwd=ROOT) for _ in range(8)
-    ]
-    assert [child.wait(30) for child in children] == [0] * 8
-
-
 def test_database_that_cannot_be_opened_is_a_storage_error(tmp_path: Path) -> None:
     """A file that is no database is refused at start."""
     (tmp_path / "inbox.db").write_bytes(b"not a database " * 100)
