@@ -145,7 +145,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def mortal_postgres() -> Iterator[PostgresServer]:
     """Return a PostgreSQL that the test may stop or freeze."""
-    server = PostgresServer()
+    server = PostgresServer(is_durable=True)
     yield server
     server.remove()
 

@@ -16,7 +16,7 @@ import psycopg
 import structlog
 from sqlalchemy import Connection, NullPool, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from middleware.errors import StorageError
 from middleware.inbox import schema
@@ -135,8 +135,13 @@ class Outage:
         with as_storage_error():
             try:
                 yield
-            except SQLAlchemyError as error:
-                self._failed(error)
+            except DBAPIError as error:
+                # an error without a statement is one of connecting; any other is an answer
+                is_lost = error.connection_invalidated or error.statement is None
+                self._failed(error) if is_lost else self._worked()
+                raise
+            except BaseException:  # says nothing of the server: another call may try
+                self._until = -math.inf
                 raise
         self._worked()
 
@@ -147,11 +152,7 @@ class Outage:
                     raise StorageError("the database does not answer")
                 self._until = self._clock() + CONNECT + ANSWER  # this call tries
 
-    def _failed(self, error: SQLAlchemyError) -> None:
-        # an error without a statement is one of connecting
-        is_lost = isinstance(error, DBAPIError) and (error.connection_invalidated or error.statement is None)
-        if not is_lost:
-            return
+    def _failed(self, error: DBAPIError) -> None:
         with self._lock:
             is_news, self.is_on, self._until = not self.is_on, True, self._clock() + PAUSE
         if is_news:
@@ -168,11 +169,11 @@ class Outage:
 class _Connection(psycopg.Connection[Any]):
     """A connection that is given up when the server is silent: neither libpq nor the kernel notices a hung one."""
 
-    answer_within = ANSWER
+    is_patient = False
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
-            return super().wait(gen, interval, self.answer_within if timeout is None else timeout)
+            return super().wait(gen, interval, (LONG if self.is_patient else ANSWER) if timeout is None else timeout)
         except psycopg.errors._WaitTimeout:
             self.close()  # else the rollback would wait as long
             raise
@@ -190,11 +191,11 @@ def _patience(connection: Connection, is_long: bool) -> Iterator[None]:
         return
     driver: Any = connection.connection.driver_connection
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(LONG * 1000)}")
-    driver.answer_within = LONG
+    driver.is_patient = True
     try:
         yield
     finally:
-        driver.answer_within = ANSWER
+        driver.is_patient = False
 
 
 def _options() -> str:
