@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from benchmarks.load import Ask, get
+from middleware.receivers.registry import RECEIVERS
 
 SECRET = "s" * 43  # of every customer: as long as those that m8crm makes
 UNCACHED = dict.fromkeys(("cache_hit", "cache_miss", "cache_revalidate", "cache_stale"), "0s")
@@ -19,7 +20,9 @@ def add_customer(
 ) -> None:
     """Write a customer with one CRM at ``urls``, or several by name, and what ``[lookup]`` shall hold."""
     sources = {adapter: urls} if isinstance(urls, str) else urls
-    lines = ['name = "Customer"', 'region = "SE"', "[secrets]", f'insights = ["sha256:{_DIGEST}"]', "[lookup]"]
+    lines = ['name = "Customer"', 'region = "SE"', "[secrets]"]
+    lines += [f'{receiver} = ["sha256:{_DIGEST}"]' for receiver in sorted({r.secret for r in RECEIVERS.values()})]
+    lines.append("[lookup]")
     lines += [f"{key} = {_toml(value)}" for key, value in lookup.items()]
     for name, url in sources.items():
         lines += ["[[crm]]", f'adapter = "{adapter}"', f'name = "{name}"', f'url = "{url}"']

@@ -84,12 +84,12 @@ def get(path: str, *, bearer: str = "", headers: str = "", expect: bytes = b"", 
     return Ask(raw=head.encode(), expect=expect, kind=kind)
 
 
-def post(path: str, document: object, *, bearer: str = "", headers: str = "") -> Ask:
+def post(path: str, document: object, *, bearer: str = "", headers: str = "", kind: str = "") -> Ask:
     """Return a POST of ``document`` as JSON; any 200 is right."""
     body = json.dumps(document)
     length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     ask = get(path, bearer=bearer, headers=f"{headers}{length}")
-    return Ask(raw=b"POST" + ask.raw.removeprefix(b"GET") + body.encode(), expect=b"")
+    return Ask(raw=b"POST" + ask.raw.removeprefix(b"GET") + body.encode(), expect=b"", kind=kind)
 
 
 @dataclass(slots=True, eq=False)

@@ -30,8 +30,9 @@ end
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """``per_second`` answers, ``failed`` ones (late ones are none) among them; ``busy`` is wrk's share of its core."""
+    """``answers``, of which ``failed`` (late ones are none), and ``per_second``; ``busy``: wrk's share of its core."""
 
+    answers: int
     per_second: float
     failed: int
     busy: float
@@ -54,7 +55,9 @@ def run_closed(port: int, asks: Sequence[Ask], *, seconds: float, connections: i
 def parse(told: str, busy: float) -> Rate:
     """Read the line that our script has wrk write."""
     counted = json.loads(told.splitlines()[-1])
-    return Rate(per_second=counted["answers"] / counted["took"], failed=counted["failed"], busy=busy)
+    return Rate(
+        answers=counted["answers"], per_second=counted["answers"] / counted["took"], failed=counted["failed"], busy=busy
+    )
 
 
 def _children() -> float:

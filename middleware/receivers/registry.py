@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
 from marshmallow import Schema
 
 from middleware.model.call import CallEvent
 from middleware.receivers import calllog, cdr, pbx, postcall, recording
+from middleware.receivers.fields import FieldErrors
 from middleware.receivers.form import FORM, MULTIPART
 from middleware.receivers.stored import JSON, Received, read_document, receive_cdr, receive_plain
 
@@ -46,6 +49,13 @@ class Receiver:
     def parse_stored(self, raw: bytes, content_type: str) -> CallEvent:
         """Return the event of a body as it was stored; raises ``UnreadableBody`` or ``FieldErrors``."""
         return self.parse(read_document(raw, content_type if len(self.media_types) > 1 else JSON))
+
+    def understand(self, received: Received) -> tuple[str, dict[str, Any] | None]:
+        """Return the event's key, and the field errors of one that the schema does not understand."""
+        try:
+            return self.parse(received.document).key, None
+        except FieldErrors as error:
+            return hashlib.sha256(received.raw).hexdigest(), error.errors
 
     def accepts(self, mimetype: str) -> bool:
         """Whether a body of this media type is read; one without a type is taken for JSON."""

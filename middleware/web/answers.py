@@ -11,7 +11,8 @@ from typing import Any
 
 import structlog
 
-from middleware.errors import place_of
+from middleware.errors import StorageError, place_of
+from middleware.inbox.store import Accepted
 from middleware.lookup.card import Busy, Failed, Hit, Miss, Result, TimedOut
 from middleware.tenants.tenant import Tenant
 
@@ -60,6 +61,19 @@ def lookup_answer(result: Result, tenant: Tenant) -> Answer:
             return problem_answer(503, f"The CRM failed: {result.words}.", retry_after=wait)
         case TimedOut():
             return problem_answer(504, "The CRM did not answer in time.", retry_after=RETRY_AFTER)
+
+
+def accepted_answer(accepted: Accepted, errors: dict[str, Any] | None) -> Answer:
+    """Return how a sender is told that his event is kept; ``errors`` are those of one that is not understood."""
+    told: dict[str, Any] = {"status": accepted.status, "id": accepted.id}
+    if accepted.status == "quarantined":
+        told["errors"] = errors
+    return Answer(status=200, body=json.dumps(told, sort_keys=True, default=str).encode())
+
+
+def storage_answer(_error: StorageError) -> Answer:
+    """Return how a sender is told that his event is not kept."""
+    return problem_answer(503, "Nothing was stored. Try again later.", retry_after=timedelta(seconds=5))
 
 
 def seconds_of(wait: timedelta) -> int:

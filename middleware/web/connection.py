@@ -16,6 +16,7 @@ from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import TConn
 
 from middleware.web.fast import Asked
+from middleware.web.fast_events import Sent
 from middleware.web.head import END, Framing, chunks_end, read_framing
 
 MAX_HEAD = 65_536  # bytes; gunicorn's own limits are per line and per field
@@ -101,7 +102,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.watched = 0  # the events that the poller waits for
         self.buffer = bytearray()
         self.incoming = Incoming()
-        self.asked: Asked | None = None  # a plain lookup that a CRM must be asked for
+        self.asked: Asked | Sent | None = None  # a plain lookup that a CRM must be asked for, or a plain event
         self.out = memoryview(b"")
         self.keep_alive = True  # after what is being written
         self.is_continued = False  # 100 Continue was sent for the request
@@ -135,6 +136,14 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
             return len(self.buffer) >= self.incoming.head_end + framing.length
         self.incoming.chunk_at, is_last = chunks_end(self.buffer, self.incoming.chunk_at)
         return is_last
+
+    def body(self) -> bytes | None:
+        """Return the body of a request that is whole, unless it has to be put together."""
+        framing = self.framing()
+        if framing is None or framing.length is None or not framing.is_clear:
+            return None
+        begin = self.incoming.head_end
+        return bytes(self.buffer[begin : begin + framing.length])
 
     def is_hopeless(self, max_body: int) -> bool:
         """Whether the request is refused however much of it still comes."""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from flask import Response, abort, current_app, g, json, request
+from flask import Response, abort, current_app, g, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
-from middleware.inbox.store import Accepted
 from middleware.receivers.body import UnreadableBody
-from middleware.receivers.fields import FieldErrors
 from middleware.receivers.form import FORM
 from middleware.receivers.registry import RECEIVERS, Credential, Receiver
 from middleware.receivers.stored import Received
 from middleware.tenants.tenant import Tenant
+from middleware.web.answers import accepted_answer
 from middleware.web.auth import TOKEN, authenticated
 from middleware.web.body import read_body
-from middleware.web.problems import problem
+from middleware.web.problems import problem, respond
 from middleware.web.schemas.query import MessageSchema
 
 blueprint = Blueprint("events", __name__, description="Calls, as each sender tells of them.")
@@ -55,12 +53,12 @@ def _view(receiver: Receiver, method: str) -> Callable[..., Response]:
             received = _received(receiver)
         except UnreadableBody as error:
             return problem(400, str(error))
-        key, errors = _understand(receiver, received)
+        key, errors = receiver.understand(received)
         accepted = current_app.extensions["m8crm"].inbox.accept(
             tenant.id, receiver.sender, key=key, raw=received.raw, content_type=received.content_type, errors=errors
         )
         g.outcome, g.event_id = accepted.status, accepted.id
-        return _acknowledge(accepted, errors)
+        return respond(accepted_answer(accepted, errors))
 
     def find_token() -> str | None:
         try:
@@ -114,21 +112,6 @@ def _describe(receive: Callable[..., Response], receiver: Receiver, method: str)
         content = {media_type: {"schema": receiver.schema} for media_type in receiver.media_types}
         told["requestBody"] = {"required": True, "content": content}
     return blueprint.doc(**told)(receive)  # type: ignore[no-any-return]
-
-
-def _understand(receiver: Receiver, received: Received) -> tuple[str, dict[str, Any] | None]:
-    """Return the event's key, and the field errors of one that the schema does not understand."""
-    try:
-        return receiver.parse(received.document).key, None
-    except FieldErrors as error:
-        return hashlib.sha256(received.raw).hexdigest(), error.errors
-
-
-def _acknowledge(accepted: Accepted, errors: dict[str, Any] | None) -> Response:
-    answer: dict[str, Any] = {"status": accepted.status, "id": accepted.id}
-    if accepted.status == "quarantined":
-        answer["errors"] = errors
-    return Response(json.dumps(answer), 200, mimetype="application/json")
 
 
 for _receiver in RECEIVERS.values():

@@ -1,6 +1,6 @@
-"""Answers plain lookups without Flask: its bytes are the slow path's, or there is none.
+"""Answers plain lookups and events without Flask: its bytes are the slow path's, or there is none.
 
-Everything that is not a plain GET with the right secret and a query that is understood is ``None``: then the Flask
+Everything that is not plain, with the right secret and a query or body that is understood is ``None``: then the Flask
 view decides.  So nothing is refused here, and nothing that only the slow path checks can be skipped.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from marshmallow import ValidationError
 from werkzeug.http import HTTP_STATUS_CODES
 
+from middleware.errors import StorageError
+from middleware.inbox.store import Accepted, Inbox
 from middleware.logs import masked
 from middleware.lookup.card import Hit, Miss, Result
 from middleware.lookup.inquiry import Question
@@ -25,19 +27,22 @@ from middleware.tenants.tenant import Tenant
 from middleware.web.answers import (
     NO_STORE,
     Answer,
+    accepted_answer,
     broken_answer,
     common_headers,
     lookup_answer,
     presented_secret,
     request_id,
     seconds_of,
+    storage_answer,
 )
-from middleware.web.head import PlainGet
+from middleware.web.fast_events import Sent, read_event, store
+from middleware.web.head import Plain
 from middleware.web.lines import Lines
 from middleware.web.requests import write_line
 from middleware.web.schemas.query import read_query
 
-ROUTE = "/<tenant_id:customer>/lookup"
+ROUTE = "/<tenant_id:customer>/"
 _TARGET = re.compile(r"/([a-z0-9][a-z0-9-]{0,62})/lookup\?(.*)")
 _STATUS = {int(status): f"{status} {HTTP_STATUS_CODES[status].upper()}" for status in HTTPStatus}
 
@@ -63,14 +68,20 @@ class Asked(NamedTuple):  # quicker to make than a frozen dataclass
 class FastPath:
     """One per process; nothing here ever waits."""
 
-    def __init__(self, *, tenants: Customers, lookups: LookupService, key: bytes, lines: Lines) -> None:
+    def __init__(self, *, tenants: Customers, lookups: LookupService, inbox: Inbox, key: bytes, lines: Lines) -> None:
         self._tenants = tenants
         self._lookups = lookups
+        self._inbox = inbox
         self._key = key
         self._lines = lines
 
-    def read(self, request: PlainGet) -> Asked | None:
-        """Return what is asked, or ``None`` when the slow path must say what is wrong with it."""
+    def read(self, request: Plain, body: bytes = b"") -> Asked | Sent | None:
+        """Return what is asked or sent, or ``None`` when the slow path must say what is wrong with it."""
+        if request.is_post:
+            return read_event(request, body, self._tenants.peek)
+        return self._read_lookup(request)
+
+    def _read_lookup(self, request: Plain) -> Asked | None:
         target = _TARGET.fullmatch(request.target)
         tenant = self._tenants.peek(target[1]) if target else None
         authorization = request.headers.get("authorization", "")
@@ -83,47 +94,64 @@ class FastPath:
         trace = Trace(id=request_id(request.headers.get("x-request-id", "")))
         return Asked(tenant, query, trace, self._lookups.ready(tenant, query, trace))
 
-    def ready(self, asked: Asked, server: str) -> bytes | None:
-        """Return the answer, with the ``server``'s own headers, if no CRM must be asked for it."""
-        return None if isinstance(asked.known, Question) else self.told(asked, asked.known, server)
+    def ready(self, asked: Asked | Sent, server: str) -> bytes | None:
+        """Return the answer, with the ``server``'s own headers, if nobody must be waited for."""
+        if isinstance(asked, Sent) or isinstance(asked.known, Question):
+            return None
+        return self.told(asked, asked.known, server)
 
-    def begin(self, asked: Asked, done: Callable[[Result], None]) -> None:
-        """Have a CRM asked, and ``done`` called, here or on another thread, with what :meth:`told` tells."""
+    def begin(self, asked: Asked | Sent, done: Callable[[Any], None]) -> None:
+        """Have a CRM asked, or an event stored; ``done``, here or on another thread, gets what :meth:`told` tells."""
+        if isinstance(asked, Sent):
+            store(self._inbox, asked, done)
+            return
         assert isinstance(asked.known, Question)
         self._lookups.ask(asked.known, asked.trace.deadline(asked.tenant.lookup.budget), asked.trace, done)
 
-    def told(self, asked: Asked, result: Result | Exception, server: str) -> bytes:
+    def told(self, asked: Asked | Sent, result: Result | Accepted | Exception, server: str) -> bytes:
         """Return the answer that tells the result, or that something is broken here."""
-        if isinstance(result, Exception):
-            return self._bytes(asked, None, broken_answer(result, asked.trace.id), server, _now)
+        answer = _answer(asked, result)
         # a failure has its line, however many there are
-        write = self._lines.offer if isinstance(result, Hit | Miss) else _now
-        return self._bytes(asked, result, lookup_answer(result, asked.tenant), server, write)
+        write = self._lines.offer if isinstance(result, Hit | Miss | Accepted) else _now
+        write(self._log, asked, result, answer.status, asked.trace.took)
+        return _bytes(asked.trace, answer, server)
 
-    def _bytes(
-        self, asked: Asked, result: Result | None, answer: Answer, server: str, write: Callable[..., None]
-    ) -> bytes:
-        trace = asked.trace
-        write(self._log, asked, result, answer.status, trace.took)
-        kind, wait = answer.content_type, answer.retry_after
-        body = f"Content-Type: {kind}\r\nContent-Length: {len(answer.body)}\r\n" if kind else ""
-        retry = f"Retry-After: {seconds_of(wait)}\r\n" if wait else ""
-        own = f"X-Request-Id: {trace.id}\r\nServer-Timing: {trace.server_timing()}\r\n"
-        head = f"HTTP/1.1 {_STATUS[answer.status]}\r\n{server}{body}{retry}{own}{_ALWAYS}\r\n"
-        return head.encode("latin-1") + answer.body
-
-    def _log(self, asked: Asked, result: Result | None, status: int, seconds: float) -> None:
+    def _log(self, asked: Asked | Sent, result: Result | Accepted | Exception, status: int, seconds: float) -> None:
+        known: dict[str, object] = {}
+        if isinstance(asked, Asked):
+            known["number"] = masked(str(asked.query.number), self._key)
+        if isinstance(result, Accepted):
+            known |= {"outcome": result.status, "event_id": result.id}
+        elif not isinstance(result, Exception):
+            known |= {"outcome": type(result).__name__.lower(), "cache": asked.trace.cache}
         write_line(
-            method="GET",
-            route=ROUTE,
+            method="POST" if isinstance(asked, Sent) else "GET",
+            route=ROUTE + (asked.receiver.sender if isinstance(asked, Sent) else "lookup"),
             status=status,
             seconds=seconds,
             request_id=asked.trace.id,
             customer=asked.tenant.id,
-            outcome=type(result).__name__.lower() if result else None,
-            cache=asked.trace.cache if result else None,
-            number=masked(str(asked.query.number), self._key),
+            **known,
         )
+
+
+def _answer(asked: Asked | Sent, result: Result | Accepted | Exception) -> Answer:
+    if isinstance(result, StorageError) and isinstance(asked, Sent):
+        return storage_answer(result)
+    if isinstance(result, Exception):
+        return broken_answer(result, asked.trace.id)
+    if isinstance(result, Accepted):
+        return accepted_answer(result, asked.errors if isinstance(asked, Sent) else None)
+    return lookup_answer(result, asked.tenant)
+
+
+def _bytes(trace: Trace, answer: Answer, server: str) -> bytes:
+    kind, wait = answer.content_type, answer.retry_after
+    body = f"Content-Type: {kind}\r\nContent-Length: {len(answer.body)}\r\n" if kind else ""
+    retry = f"Retry-After: {seconds_of(wait)}\r\n" if wait else ""
+    own = f"X-Request-Id: {trace.id}\r\nServer-Timing: {trace.server_timing()}\r\n"
+    head = f"HTTP/1.1 {_STATUS[answer.status]}\r\n{server}{body}{retry}{own}{_ALWAYS}\r\n"
+    return head.encode("latin-1") + answer.body
 
 
 def _now(write: Callable[..., None], *facts: object) -> None:

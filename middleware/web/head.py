@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 END = b"\r\n\r\n"
 MAX_PLAIN = 8190  # bytes of a head that is read here, the longest line gunicorn takes
-_LINE = re.compile(rb'GET (/[!"$-~]*) HTTP/1\.1\r\n')  # printable ASCII without "#"
+_LINE = re.compile(rb'(GET|POST) (/[!"$-~]*) HTTP/1\.1\r\n')  # printable ASCII without "#"
 # No pattern here may take back what it took: a head is 64 kB of anybody's choice, and all connections wait for it.
 _FIELD = re.compile(rb"([A-Za-z-]{1,40}):([\t -~]*)")
 _PLAIN = frozenset(
@@ -22,39 +22,43 @@ _PLAIN = frozenset(
     "forwarded pragma traceparent tracestate via x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto "
     "x-real-ip x-request-id".split()
 )  # fields that this product and its server either understand here or never look at
+_OF_BODIES = frozenset(("content-length", "content-type", "x-pbx-token"))
 _CONNECTION = {"": True, "keep-alive": True, "close": False}
 _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*(?::[0-9]{1,5})?")  # one that no server refuses
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:([^\r\n]*)(?=\r\n)", re.I)
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[^\r\n]{0,256}\r\n")
 
 
-class PlainGet(NamedTuple):  # quicker to make than a frozen dataclass
-    """A GET without a body: its target and its fields, named in small letters."""
+class Plain(NamedTuple):  # quicker to make than a frozen dataclass
+    """A GET without a body, or the head of a POST: its target and its fields, named in small letters."""
 
+    is_post: bool
     target: str
     headers: Mapping[str, str]
     keep_alive: bool
 
 
-def read_plain(head: bytes) -> PlainGet | None:
+def read_plain(head: bytes) -> Plain | None:
     """Return the request of a whole head (with its empty line) if it is as plain as can be."""
     line = _LINE.match(head) if len(head) <= MAX_PLAIN else None
     if line is None:
         return None
-    fields = _read_fields(head[line.end() :])
+    is_post = line[1] == b"POST"
+    fields = _read_fields(head[line.end() :], is_post)
     if fields is None:
         return None
-    return PlainGet(target=line[1].decode("ascii"), headers=fields[0], keep_alive=fields[1])
+    return Plain(is_post=is_post, target=line[2].decode("ascii"), headers=fields[0], keep_alive=fields[1])
 
 
 @lru_cache(maxsize=256)  # a sender repeats himself
-def _read_fields(block: bytes) -> tuple[Mapping[str, str], bool] | None:
+def _read_fields(block: bytes, is_post: bool) -> tuple[Mapping[str, str], bool] | None:
+    plain = _PLAIN | _OF_BODIES if is_post else _PLAIN
     headers: dict[str, str] = {}
     for line in block.removesuffix(END).split(b"\r\n"):
         match = _FIELD.fullmatch(line)
         name = match[1].decode("ascii").lower() if match else ""
         value = match[2].decode("ascii").strip(" \t") if match else ""
-        if match is None or name not in _PLAIN or name in headers or "\t" in value:
+        if match is None or name not in plain or name in headers or "\t" in value:
             return None
         headers[name] = value
     if not _HOST.fullmatch(headers.get("host", "m8crm")):

@@ -1,7 +1,8 @@
-"""gunicorn's worker for lookups: one thread reads every connection and gives the answers that are ready at once.
+"""gunicorn's worker: one thread reads every connection and gives the answers that are ready at once.
 
 A ``gthread`` worker whose poller reads requests itself.  A plain lookup with a fresh answer costs no other thread,
-no Flask and no environ; one that a CRM must be asked for has none but the search's, which sends the answer.
+no Flask and no environ; one that a CRM must be asked for has none but the search's, which sends the answer, and a plain
+event none but that which stores it.
 Everything else goes to the pool as soon as it is there as a whole, and there to gunicorn's own parser and code.  So a
 sender who drips bytes, or takes his answer slowly, occupies no thread.  Hand-written: no server of Python's answers
 some requests without a thread and the others with one (docs/adr/0003).
@@ -27,15 +28,18 @@ from gunicorn import SERVER, util
 from gunicorn.workers.gthread import PollableMethodQueue, ThreadWorker
 
 from middleware.errors import place_of
+from middleware.inbox.store import Accepted
 from middleware.lookup.card import Result
 from middleware.web.answers import problem_answer
 from middleware.web.connection import Connection, State
 from middleware.web.fast import Asked, FastPath
+from middleware.web.fast_events import Sent
 from middleware.web.head import END, read_plain
 from middleware.web.lines import Lines
 from middleware.web.requests import READ_AT
 
 log = structlog.get_logger("m8crm.web")
+GET = b"GET "
 RECEIVE = 65_536  # bytes that are taken at once
 SWEEP_EVERY = 0.25  # seconds between looks at all deadlines
 READ_SECONDS = 10.0  # unless M8CRM_READ_TIMEOUT says otherwise
@@ -121,7 +125,9 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.read_seconds, self.max_body = parts.settings.read_timeout, parts.settings.max_body
         # what only gunicorn does: the access log, a prefix of all paths, one request a connection
         if self.keepalive and not (self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):
-            self.fast = FastPath(tenants=parts.tenants, lookups=parts.lookups, key=parts.key, lines=self.lines)
+            self.fast = FastPath(
+                tenants=parts.tenants, lookups=parts.lookups, inbox=parts.inbox, key=parts.key, lines=self.lines
+            )
 
     def run(self) -> None:
         """Serve until told to stop, then finish what is under way."""
@@ -181,10 +187,10 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         conn.end()
         return _flushed(conn) and keep_alive
 
-    def _find(self, connection: Connection, fast: FastPath, asked: Asked) -> None:
-        """Begin a lookup; the thread that has its answer sends it."""
+    def _begin(self, connection: Connection, fast: FastPath, asked: Asked | Sent) -> None:
+        """Begin a lookup, or have an event stored; the thread that knows the end of it sends the answer."""
 
-        def done(result: Result | Exception) -> None:
+        def done(result: Result | Accepted | Exception) -> None:
             keep_alive = connection.keep_alive and self.alive
             try:
                 connection.out = memoryview(fast.told(asked, result, self._server(is_kept=keep_alive)))
@@ -258,7 +264,11 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if data:
             if not connection.buffer:
                 connection.deadline = self._until(self.read_seconds)
-                if data.find(END) == len(data) - len(END) and self._answer_at_once(connection, data):
+                if (
+                    data.startswith(GET)
+                    and data.find(END) == len(data) - len(END)
+                    and self._answer_at_once(connection, data)
+                ):
                     return
             connection.buffer += data
             self._proceed(connection)
@@ -271,13 +281,15 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _proceed(self, connection: Connection) -> None:
         """Answer what has come, as far as nobody must be waited for."""
         while connection.state is State.READING and connection.buffer:
-            answer = self._ready_answer(connection, connection.head())
-            if answer is not None or connection.asked:
-                connection.skip(connection.incoming.head_end)
+            is_whole = connection.is_whole()
+            body = connection.body() if is_whole else None
+            answer = None if body is None else self._ready_answer(connection, connection.head(), body)
+            if body is not None and (answer is not None or connection.asked):
+                connection.skip(connection.incoming.head_end + len(body))
             if answer is not None:
                 connection.out = memoryview(answer)
                 self._write(connection)
-            elif connection.asked or connection.is_whole() or connection.is_hopeless(self.max_body):
+            elif connection.asked or is_whole or connection.is_hopeless(self.max_body):
                 self._hand_over(connection)
             else:
                 self._tell_to_continue(connection)
@@ -304,17 +316,17 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._watch(connection)
         return True
 
-    def _ready_answer(self, connection: Connection, head: bytes | None) -> bytes | None:
+    def _ready_answer(self, connection: Connection, head: bytes | None, body: bytes = b"") -> bytes | None:
         """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path.
 
-        A plain lookup without one is left in ``connection.asked``.
+        A plain lookup without one, or an event, is left in ``connection.asked``.
         """
         is_last = self.nr + 1 >= self.max_requests  # then the slow path does what is to be done
         if head is None or self.fast is None or connection.incoming.is_slow or not self.alive or is_last:
             return None
         try:
             request = read_plain(head)
-            asked = self.fast.read(request) if request else None
+            asked = self.fast.read(request, body) if request else None
             if request and asked:
                 answer = self.fast.ready(asked, self._server(is_kept=request.keep_alive))
                 connection.asked, connection.keep_alive = None if answer else asked, request.keep_alive
@@ -345,7 +357,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             connection.begin(time.monotonic())
         self._watch(connection)  # first: a thread may be done at once
         if asked and self.fast:
-            self._find(connection, self.fast, asked)
+            self._begin(connection, self.fast, asked)
             return
         try:
             self.enqueue_req(connection)

@@ -10,7 +10,7 @@ from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
 from middleware.errors import StorageError
-from middleware.web.answers import BROKEN, Answer, problem_answer, seconds_of
+from middleware.web.answers import BROKEN, Answer, problem_answer, seconds_of, storage_answer
 from middleware.web.schemas.query import MessageSchema
 
 _MESSAGES = {
@@ -66,5 +66,5 @@ def _http(error: HTTPException) -> Response:
     return response
 
 
-def _storage(_error: StorageError) -> Response:
-    return problem(503, "Nothing was stored. Try again later.", retry_after=timedelta(seconds=5))
+def _storage(error: StorageError) -> Response:
+    return respond(storage_answer(error))

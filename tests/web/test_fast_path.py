@@ -4,137 +4,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
-from gunicorn.workers.gthread import ThreadWorker
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from middleware.app import create_app
-from middleware.demo.data import build_demo
-from middleware.lookup.card import Busy, Failed, Hit, Result, TimedOut
-from middleware.lookup.inquiry import Question
-from middleware.lookup.service import LookupService
-from middleware.settings import load_settings
-from middleware.web.fast import Asked, FastPath
-from middleware.web.head import PlainGet
-from middleware.web.inline import InlineWorker
-from tests.conftest import NOW
-from tests.web.serving import Address, exchange, served
+from middleware.lookup.card import Busy, Failed, Hit, TimedOut
+from tests.web.pair import SECRET, Pair, assert_same
 
-SECRET = "@"  # stands for the customer's secret: it is new in every run
 KNOWN, UNKNOWN = "46701740605", "46701740699"
-
-
-class Stock(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's own worker, but for the second answer that it writes where a body that nobody read is broken."""
-
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        try:
-            return bool(super()._keepalive_after(conn, keepalive))
-        except Exception:
-            return False
-
-
-@dataclass
-class Counting:
-    """A fast path that counts its answers; one that ``is_slow`` lets everybody wait for them."""
-
-    fast: FastPath
-    is_slow: bool = False
-    answers: int = 0
-
-    def read(self, request: PlainGet) -> Asked | None:
-        """Return what is asked."""
-        return self.fast.read(request)
-
-    def ready(self, asked: Asked, server: str) -> bytes | None:
-        """Return the answer that is ready."""
-        found = None if self.is_slow else self.fast.ready(asked, server)
-        self.answers += found is not None
-        return found
-
-    def begin(self, asked: Asked, done: Callable[[Result], None]) -> None:
-        """Look up, and wait for nothing."""
-        self.answers += 1
-        if isinstance(asked.known, Question):
-            self.fast.begin(asked, done)
-        else:
-            done(asked.known)
-
-    def told(self, asked: Asked, result: Result | Exception, server: str) -> bytes:
-        """Return the answer."""
-        return self.fast.told(asked, result, server)
-
-
-@dataclass
-class Pair:
-    """One application behind gunicorn's own worker and behind ours, once with and once without ready answers."""
-
-    stock: Address
-    inline: Address
-    waiting: Address
-    secret: str
-    counting: Counting
-    counting_waiting: Counting
-    lookups: LookupService
-
-    def raw(self, request: bytes) -> bytes:
-        """Return the request with the secret in its place."""
-        return request.replace(SECRET.encode(), self.secret.encode())
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    folder = tmp_path_factory.mktemp("pair")
-    secret = build_demo(folder, now=NOW)[0].secrets["insights"]
-    file = folder / "customers" / "nordlys.toml"
-    for miss in ("204", "empty"):
-        (file.parent / f"miss-{miss}.toml").write_text(file.read_text().replace('miss = "404"', f'miss = "{miss}"'))
-    app = create_app(load_settings(folder))
-    with ExitStack() as stack:
-        stock = stack.enter_context(served(app, Stock, threads=4))[1]
-        worker, inline = stack.enter_context(served(app, InlineWorker, threads=4))
-        worker.fast = Counting(worker.fast)
-        late, waiting = stack.enter_context(served(app, InlineWorker, threads=4))
-        late.fast = Counting(late.fast, is_slow=True)
-        lookups = app.extensions["m8crm"].lookups
-        yield Pair(stock, inline, waiting, secret, worker.fast, late.fast, lookups)
-    app.extensions["m8crm"].close()
-
-
-def normal(answer: bytes, request: bytes) -> bytes:
-    """Return an answer without what differs from one time to the next."""
-    answer = re.sub(rb"\r\nDate: [^\r]*", b"\r\nDate: -", answer)
-    answer = re.sub(rb";dur=[0-9.]+", b";dur=-", answer)
-    # gunicorn's own page says what it saw first, and that depends on the packets
-    answer = re.sub(rb"\r\nContent-Length: \d+(?=\r\n\r\n<html>)", b"", answer)
-    answer = re.sub(rb"(?s)</h1>.*?</body>", b"</h1></body>", answer)
-
-    def identity(match: re.Match[bytes]) -> bytes:
-        return match[0] if match[1] in request else b"\r\nX-Request-Id: new"
-
-    return re.sub(rb"\r\nX-Request-Id: ([0-9a-f]{16})(?=\r)", identity, answer)
-
-
-def assert_same(pair: Pair, request: bytes, cuts: list[int] = []) -> bytes:  # noqa: B006 - read only
-    """Hold that both workers answer the same; ``cuts`` are where the request is cut into packets for ours."""
-    request = pair.raw(request)
-    expected = exchange(pair.stock, request)
-    if b"cache;desc=miss" in expected:  # the CRM was asked: by now the answer is kept
-        expected = exchange(pair.stock, request)
-    edges = [0, *sorted(cut % (len(request) + 1) for cut in cuts), len(request)]
-    pieces = [request[begin:end] for begin, end in pairwise(edges) if begin < end]
-    answer = normal(exchange(pair.inline, *pieces), request)
-    assert answer == normal(expected, request)
-    assert normal(exchange(pair.waiting, *pieces), request) == answer
-    return answer
 
 
 def ask(query: str = f"fromNumber=%2B{KNOWN}", *fields: str, customer: str = "nordlys") -> bytes:
