@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
+from queue import SimpleQueue
 from threading import Event
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from middleware.errors import StorageError
+from middleware.inbox import postgresql
 from middleware.inbox.database import open_database
-from middleware.inbox.queue import Queue
-from middleware.inbox.store import Inbox
+from middleware.inbox.queue import Claimed, Lane, Queue
+from middleware.inbox.retention import Retention
+from middleware.inbox.store import Accepted, Inbox
 from tests.conftest import NOW, call_log
 from tests.delivery.test_worker import Ledger, Post
 
@@ -56,6 +62,17 @@ def test_copies_sent_to_all_machines_are_one_event_each(inboxes: list[Inbox]) ->
     assert answers.count("accepted") == 60
     assert answers.count("duplicate") == len(copies) - 60
     assert len(inboxes[0].list_events(limit=1000)) == 60
+
+
+def test_the_same_events_in_another_order_do_not_block_each_other(inboxes: list[Inbox]) -> None:
+    """Two machines store the same events at once, each in its own order: both acknowledge all of them."""
+    answers: SimpleQueue[Accepted | StorageError] = SimpleQueue()
+    keys = [str(key) for key in range(500)]
+    for key, other in zip(keys, keys[::-1], strict=True):
+        for inbox, text in ((inboxes[0], key), (inboxes[1], other)):
+            inbox.begin("acme", "calllog", answers.put, key=text, raw=b"{}", content_type="")
+    found = [answers.get() for _ in range(2 * len(keys))]
+    assert [answer for answer in found if isinstance(answer, StorageError)] == []
 
 
 def test_a_lane_has_one_worker(posts: list[Post]) -> None:
@@ -117,6 +134,34 @@ def test_writers_of_one_customer_take_turns(database_url: str) -> None:
         following.result(20)
     one.close()
     other.close()
+
+
+STEPS: dict[str, Callable[[Post], object]] = {
+    "plan": lambda post: post.worker._plan(),
+    "claim": lambda post: Queue(post.inbox).claim_next(LANE),
+    "finish": lambda post: Queue(post.inbox).finish(LANE, cast("Claimed", SimpleNamespace(call_seq=1)), {}, {}, None),
+    "forget": lambda post: Retention(post.inbox).forget("acme", lambda _body: True),
+    "purge": lambda post: Retention(post.inbox).purge(),
+    "retry": lambda post: post.inbox.retry_events(tenant_id="acme"),
+}
+LANE = Lane(tenant_id="acme", channel="zoo0", failures=0, paused_revision=None)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_who_changes_calls_waits_for_his_turn(step: str, own_postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that reads a customer's calls and changes them waits for whoever does the same: here until it is too long."""
+    post = Post(own_postgres)
+    post.connect(Ledger())
+    post.send()
+    post.later()
+    post.send(startTime=START + 60_000)
+    post.moment += timedelta(days=8)
+    monkeypatch.setattr(postgresql, "WAIT", 0.05)
+    hasty = Post(own_postgres, tenants=post.tenants, moment=post.moment)
+    with post.inbox.database.write("acme"), pytest.raises(StorageError, match="LockNotAvailable"):
+        STEPS[step](hasty)
+    for opened in (post, hasty):
+        opened.inbox.close()
 
 
 def test_writers_of_several_customers_do_not_wait_for_each_other(own_postgres: str) -> None:
