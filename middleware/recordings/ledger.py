@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, text, update
@@ -35,7 +36,7 @@ class Ledger:
         """
         count = 0
         with self._database.write() as connection:
-            for row in rows:
+            for row in sorted(rows, key=itemgetter("source")):  # in one order everywhere: nobody waits in a circle
                 added = connection.execute(
                     self._database.insert(recording).values(row).on_conflict_do_nothing()
                 ).rowcount

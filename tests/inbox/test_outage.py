@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 
 import psycopg
@@ -103,8 +104,11 @@ def test_a_worker_waits_for_the_database(mortal_postgres: PostgresServer, monkey
     post.inbox.close()
 
 
-def test_a_call_that_was_written_during_an_outage_is_in_the_crm_once(mortal_postgres: PostgresServer) -> None:
-    """The CRM is asked for what could not be noted, and nothing is written twice."""
+def test_a_call_that_was_written_during_an_outage_is_in_the_crm_once(
+    mortal_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CRM is asked for what could not be noted in time, and nothing is written twice."""
+    monkeypatch.setattr("middleware.delivery.worker.NOTE_WITHIN", timedelta())
     post = Post(mortal_postgres.url())
     crm = Ledger()
     crm.fail_late = mortal_postgres.stop
@@ -115,6 +119,23 @@ def test_a_call_that_was_written_during_an_outage_is_in_the_crm_once(mortal_post
     mortal_postgres.start()
     assert post.later(seconds=31) == 1
     assert (crm.writes, post.event(event_id).state) == (1, "delivered")
+    post.inbox.close()
+
+
+def test_a_restart_of_the_server_leaves_no_call_in_doubt(mortal_postgres: PostgresServer) -> None:
+    """A call that was written while the server was restarted is noted as soon as it is back, and not written again."""
+    post = Post(mortal_postgres.url())
+    restarting = threading.Thread(target=mortal_postgres.start)
+
+    def restart() -> None:
+        mortal_postgres.stop()
+        restarting.start()
+
+    post.connect(Ledger(fail_late=restart, can_find=False))
+    event_id = post.send()
+    assert post.later() == 1
+    assert post.event(event_id).state == "delivered"
+    restarting.join()
     post.inbox.close()
 
 

@@ -25,6 +25,7 @@ from tests.delivery.test_worker import Ledger, Post
 
 PROCESSES = 4
 START = call_log()["startTime"]
+LANE = Lane(tenant_id="acme", channel="zoo0", failures=0, paused_revision=None)
 
 
 @pytest.fixture
@@ -144,7 +145,6 @@ STEPS: dict[str, Callable[[Post], object]] = {
     "purge": lambda post: Retention(post.inbox).purge(),
     "retry": lambda post: post.inbox.retry_events(tenant_id="acme"),
 }
-LANE = Lane(tenant_id="acme", channel="zoo0", failures=0, paused_revision=None)
 
 
 @pytest.mark.parametrize("step", STEPS)
