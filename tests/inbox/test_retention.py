@@ -7,11 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, update
 
 from middleware.delivery.calls import speaks_of
 from middleware.inbox.retention import Retention
-from middleware.inbox.tables import metadata
+from middleware.inbox.tables import delivery, event, metadata
 from middleware.model.phone import parse_number
 from tests.delivery.test_worker import ANOTHER, Ledger, Post
 from tests.lookup.zoo import NUMBER, Zoo, tenant_of
@@ -112,3 +112,17 @@ def test_number_is_found_however_it_is_written(post: Post, text: str) -> None:
     post.send(fromNumber=BOB, body=f"x {text}.")
     speaks = speaks_of(parse_number(NUMBER, "SE"), tenant_of(Zoo()))
     assert len(Retention(post.inbox).find("acme", speaks)) == 1
+
+
+def test_an_unread_event_of_a_call_that_waits_stays_with_it(post: Post) -> None:
+    """An event that was set aside when its call was known already does not go before the call."""
+    post.connect(Ledger(contacts=list))
+    post.send()
+    event_id = post.send(body="More of it")
+    post.later()
+    with post.inbox.database.write() as connection:
+        connection.execute(update(event).where(event.c.id == event_id).values(state="quarantined"))
+        connection.execute(update(delivery).values(state="waiting"))
+    post.moment += timedelta(days=31)
+    assert Retention(post.inbox).purge().events == 0
+    assert (post.event(event_id).state, post.event(event_id).raw) == ("purged", b"")
