@@ -13,7 +13,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
 
 OWNER = "nobody"  # PostgreSQL refuses to run as root
 
@@ -42,7 +41,7 @@ class PostgresServer:
         """Return the name of a new database."""
         self._count += 1
         name = f"test_{self._count}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return name
 
     def drop_database(self, name: str) -> None:
@@ -110,7 +109,3 @@ def _programs() -> Path:
         pytest.skip("PostgreSQL is not installed")
     return Path(program).parent
 
-
-def with_database(url: str, database: str) -> str:
-    """Return the URL of another database of the same server."""
-    return make_url(url).set(database=database).render_as_string(hide_password=False)

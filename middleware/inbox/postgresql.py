@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy import Connection, NullPool, create_engine, event, func, select
+from sqlalchemy import Connection, NullPool, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
@@ -41,9 +41,9 @@ class PostgreSQL(Database):
     insert = staticmethod(postgresql.insert)
 
     def __init__(self, url: str, *, clock: Clock = time.monotonic) -> None:
-        self._url = url
+        self._url = make_url(url).set(drivername="postgresql+psycopg")
         self.engine = create_engine(
-            url,
+            self._url,
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=WAIT,
