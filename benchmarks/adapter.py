@@ -61,6 +61,17 @@ class BusyStubAdapter(StubAdapter):
         return LoggedCall(external_id=rows[0]["id"]) if rows else None
 
 
+class BlindStubAdapter(StubAdapter):
+    """Logs calls, and cannot be asked for one."""
+
+    name = "blind-stub"
+    label = "CRM stub that finds no call"
+
+    def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
+        """Write the call under its key."""
+        return LoggedCall(external_id=ctx.http.post("calls", json={"key": call.key}).json()["id"])
+
+
 def _contact(row: dict[str, Any]) -> Contact:
     return Contact(
         id=row["id"],

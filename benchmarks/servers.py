@@ -82,7 +82,7 @@ def run_m8crm(
     folder: Path, *, core: str | None = SERVER_CORE, workers: int = 1, environ: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
     """Run m8crm under the product's own gunicorn settings; ``folder`` holds ``customers/`` and all data."""
-    port = _free_port()
+    port = free_port()
     plugin = folder / "plugin" / "benchmarks-1.dist-info"
     plugin.mkdir(parents=True, exist_ok=True)
     (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: benchmarks\nVersion: 1\n")
@@ -106,7 +106,7 @@ def run_gthread(
     app: str, *, environ: Mapping[str, str], threads: int = 32, core: str = SERVER_CORE
 ) -> Iterator[Server]:
     """Run a WSGI ``app`` the plain way: gunicorn, one worker with threads."""
-    port = _free_port()
+    port = free_port()
     options = [
         "-k",
         "gthread",
@@ -128,7 +128,7 @@ def run_gthread(
 @contextmanager
 def run_node(script: Path, *, core: str | None = SERVER_CORE, **environ: str) -> Iterator[Server]:
     """Run a peer's ``script`` with Node.js."""
-    port = _free_port()
+    port = free_port()
     begin = time.perf_counter()
     env = {"PORT": str(port), "NODE_ENV": "production", **environ}
     with _process(_pinned(core, ["node", str(script)]), env=env) as process:
@@ -185,7 +185,8 @@ def _ready(process: subprocess.Popen[bytes], port: int, begin: float) -> Server:
     raise SystemExit(f"{process.args!r} did not answer within {START_SECONDS:g} s")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
