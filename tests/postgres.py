@@ -108,4 +108,3 @@ def _programs() -> Path:
     if program is None:
         pytest.skip("PostgreSQL is not installed")
     return Path(program).parent
-
