@@ -156,7 +156,9 @@ class Outage:
         with self._lock:
             is_news, self.is_on, self._until = not self.is_on, True, self._clock() + PAUSE
         if is_news:
-            log.error("database_is_down", error=name_of(error))
+            # what libpq says of connecting names host and user, e.g. that his password is wrong
+            words = str(error.orig).partition("\n")[0] if error.statement is None else None
+            log.error("database_is_down", error=name_of(error), words=words)
 
     def _worked(self) -> None:
         if self.is_on:

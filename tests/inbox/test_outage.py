@@ -73,11 +73,14 @@ def test_senders_hear_503_and_lookups_go_on(
     assert own_house.deliver() == 2
 
 
-def test_a_process_starts_without_its_database(house: House, mortal_postgres: PostgresServer) -> None:
-    """Who is started during an outage answers lookups, and makes the tables when the server is there."""
+def test_a_process_starts_without_its_database(
+    house: House, mortal_postgres: PostgresServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who is started during an outage says why, answers lookups, and makes the tables when the server is there."""
     url = mortal_postgres.url(mortal_postgres.create_database())
     mortal_postgres.stop()
     own = House(house.folder, create_app(replace(house.parts.settings, database_url=url)), house.customers)
+    assert 'Connection refused", "event": "database_is_down"' in capsys.readouterr().err
     assert own.lookup().status_code == 200
     assert own.post(call_log()).status_code == 503
     mortal_postgres.start()
