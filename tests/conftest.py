@@ -1,4 +1,4 @@
-"""A middleware over the demo's customers, whole, in a folder of the test's own; and a real Redis."""
+"""A middleware over the demo's customers, whole, in a folder of the test's own; a real Redis, a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from werkzeug.test import TestResponse
 
 from middleware.app import Parts, build_worker, create_app
 from middleware.demo.data import DemoCustomer, build_demo
+from middleware.inbox.database import open_database
 from middleware.settings import load_settings
+from tests.postgres import PostgresServer
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEY = b"key of the tests"
@@ -112,6 +114,40 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL for all tests of this process; its database ``ready`` has our tables."""
+    server = PostgresServer()
+    server.execute("CREATE DATABASE ready")
+    open_database(server.url("ready")).close()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_postgres(postgres_server: PostgresServer) -> Iterator[str]:
+    """Return the URL of a database of the test's own, with our tables."""
+    name = postgres_server.create_database("ready")
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an inbox's database, on both engines in turn."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("own_postgres"))
+    return f"sqlite:///{tmp_path / 'inbox.db'}"
+
+
+@pytest.fixture
+def mortal_postgres() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL that the test may stop or freeze."""
+    server = PostgresServer(is_durable=True)
+    yield server
+    server.remove()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ ROWS = [
     {"errors", "model", "__init__", "settings", "installation_key", "generations", "logs", "shared_store", "metrics"},
     {"crm"},
     {"tenants"},
-    {"lookup", "receivers", "inbox"},
+    {"lookup", "receivers", "migrations", "inbox"},
     {"delivery", "recordings", "demo"},
     {"monitoring"},
     {"web"},

@@ -48,13 +48,15 @@ from middleware.tenants.registry import Tenants
 from middleware.tenants.tenant import Source, Tenant
 
 HARD_DEADLINE = timedelta(seconds=10)  # of one attempt, all its requests together
+NOTE_WITHIN = timedelta(seconds=15)  # how an attempt ended: else it is in doubt, and its lane waits for the lease
+RETRY_NOTE = 0.5  # seconds between two tries of that
 POLL = 0.2  # seconds between two looks at an idle inbox
 LANES = 64  # at the same time, per worker
 BATCH = 50  # deliveries of a lane before others have their turn
 PURGE_EVERY = timedelta(hours=1)
 RECHECK = 5.0  # seconds until a paused lane looks whether its configuration has changed
 
-assert HARD_DEADLINE.total_seconds() * 2 < LEASE, "a lease must outlast an attempt"
+assert (HARD_DEADLINE + NOTE_WITHIN).total_seconds() < LEASE, "a lease must outlast an attempt"
 
 log = structlog.get_logger("m8crm.delivery")
 OnDelivered = Callable[[str, str], None]
@@ -294,7 +296,7 @@ class Worker:
             "error": getattr(outcome, "error", None),
             "words": outcome.words,
         }
-        self._queue.finish(place, claimed, changes, told, record, then=then)
+        self._note(partial(self._queue.finish, place, claimed, changes, told, record, then=then))
         if record:
             self._on_delivered(tenant.id, str(record.contact_number))
         self._counts.add(DELIVERY_ATTEMPTS, tenant.id, place.channel, str(told["outcome"]))
@@ -311,6 +313,16 @@ class Worker:
             ms=took,
         )
         return outcome
+
+    def _note(self, finish: Callable[[], None]) -> None:
+        """Have it noted how an attempt ended, also by a database that is away for a moment; the lease lasts longer."""
+        deadline = Deadline.after(NOTE_WITHIN)
+        while True:
+            try:
+                return finish()
+            except StorageError:
+                if deadline.is_over or self._stopping.wait(RETRY_NOTE):
+                    raise
 
     def _has_recordings(self, tenant: Tenant, source: Source, claimed: Claimed, outcome: Delivered) -> bool:
         """Whether recordings are kept that the record does not have."""

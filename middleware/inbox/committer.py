@@ -18,6 +18,7 @@ from middleware.inbox.tables import event
 
 BATCH = 256  # events in one transaction
 COLUMNS = ("id", "tenant", "sender", "key", "digest", "content_type", "raw", "received_at", "state", "reason")
+UNIQUE = ("tenant", "sender", "key", "digest")
 
 Row = dict[str, Any]  # of the columns above
 Done = Callable[[str | StorageError], None]  # with the id under which the event is kept: another one's for a repeat
@@ -71,7 +72,7 @@ class Committer:
     def _commit(self, batch: list[tuple[Row, Done]]) -> list[tuple[Done, str | StorageError]]:
         try:
             with self._database.write() as connection:
-                return [(done, self._put(connection, row)) for row, done in batch]
+                return [(done, self._put(connection, row)) for row, done in sorted(batch, key=_place)]
         except StorageError as error:
             return [(done, error) for _, done in batch]
         except Exception as error:  # the thread must live, and everybody must be told
@@ -81,5 +82,10 @@ class Committer:
         params = tuple(row[name] for name in self._order) if self._order else row
         if connection.exec_driver_sql(self._insert, params).rowcount:
             return str(row["id"])
-        same = and_(*(event.c[name] == row[name] for name in ("tenant", "sender", "key", "digest")))
+        same = and_(*(event.c[name] == row[name] for name in UNIQUE))
         return str(connection.execute(select(event.c.id).where(same)).scalar_one())
+
+
+def _place(item: tuple[Row, Done]) -> tuple[str, ...]:
+    """Return the event's place in a batch: processes that store the same ones must not wait for each other in turn."""
+    return tuple(item[0][name] for name in UNIQUE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, select, update
+from sqlalchemy import Connection, Row, and_, select, update
 
 from middleware.inbox.calls import Heard
 from middleware.inbox.meeting import BusyError, Hear, Meeting
@@ -52,8 +52,7 @@ class Planner:
         calls that are to be one is being written.
         """
         try:
-            with self._database.write() as connection:
-                self._alone(connection, row.tenant)
+            with self._database.write(row.tenant) as connection:  # two events may speak of one call
                 claim = update(event).where(event.c.seq == row.seq, event.c.state == "queued").values(state="planned")
                 if not connection.execute(claim).rowcount:
                     return None
@@ -65,11 +64,6 @@ class Planner:
                 return stored[call_seq].id
         except BusyError:
             return None
-
-    def _alone(self, connection: Connection, tenant_id: str) -> None:
-        """Keep other workers from planning the same customer's events: two may speak of one call."""
-        if self._database.dialect == "postgresql":  # SQLite has one writer anyway
-            connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"m8crm plan {tenant_id}"))))
 
     def _stored(self, connection: Connection, call_seq: int) -> StoredCall:
         found = connection.execute(select(call.c.id, call.c.key).where(call.c.seq == call_seq)).one()

@@ -79,7 +79,7 @@ class Queue:
         """Renew the lease, and mark the oldest due delivery of the lane as in flight, its attempt counted."""
         now = self._now()
         due = and_(_in_lane(place), delivery.c.state.in_(("waiting", "parked")), delivery.c.due_at <= now)
-        with self._database.write() as connection:
+        with self._database.write(place.tenant_id) as connection:  # nobody may join a call that is in flight
             renewed = connection.execute(
                 update(lane).where(_is_held(place, self.owner)).values(lease_until=now + LEASE)
             )
@@ -138,9 +138,8 @@ class Queue:
 
         A call of which more has come meanwhile is due again; ``then`` is a channel on which it is due next.
         """
-        with self._database.write() as connection:
-            known = select(call.c.version).where(call.c.seq == claimed.call_seq)
-            version = connection.execute(known.with_for_update()).scalar()  # it may not change before this is written
+        with self._database.write(place.tenant_id) as connection:  # whoever adds to the call comes before or after
+            version = connection.execute(select(call.c.version).where(call.c.seq == claimed.call_seq)).scalar()
             if changes.get("state", "waiting") != "waiting" and version != claimed.version:
                 changes |= {"state": "waiting", "due_at": self._now(), "first_attempt_at": None}
             connection.execute(update(delivery).where(delivery.c.id == claimed.id).values(in_flight=False, **changes))

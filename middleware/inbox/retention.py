@@ -50,10 +50,11 @@ class Retention:
             self._calls(now - AFTER_FAILURE, "dead"),
         )
         ids = [*self._in_batches(written), *(lost := self._in_batches(failed))]
+        free = event.c.call_seq.is_(None)  # an event of a call that is still kept stays with it
         set_aside = and_(event.c.state == "quarantined", event.c.received_at < (now - AFTER_FAILURE).timestamp())
-        with self._database.write() as connection:
+        with self._database.write(is_long=True) as connection:
             unread = connection.execute(update(event).where(set_aside).values(raw=b"", reason=None, state="purged"))
-            old = and_(event.c.state == "purged", event.c.received_at < (now - HASHES).timestamp())
+            old = and_(event.c.state == "purged", event.c.received_at < (now - HASHES).timestamp(), free)
             gone = connection.execute(delete(event).where(old)).rowcount
         if lost or unread.rowcount:
             log.error("undelivered_removed", calls=len(lost), quarantined=unread.rowcount)
@@ -79,7 +80,7 @@ class Retention:
         call_ids: list[str] = []
         for start in range(0, len(ids), BATCH):
             wanted = event.c.id.in_(ids[start : start + BATCH])
-            with self._database.write() as connection:
+            with self._database.write(tenant_id, is_long=True) as connection:
                 calls = set(connection.execute(select(event.c.call_seq).where(wanted)).scalars()) - {None}
                 call_ids += _remove(connection, calls)
                 connection.execute(delete(event).where(wanted))
@@ -121,11 +122,17 @@ class Retention:
         return and_(~waits, has if is_in else ~has, ~spoke)
 
     def _in_batches(self, wanted: ColumnElement[bool]) -> list[str]:
+        with self._database.read(is_long=True) as connection:
+            tenant_ids = connection.execute(select(call.c.tenant).where(wanted).distinct()).scalars().all()
+        return [call_id for tenant_id in tenant_ids for call_id in self._of_tenant(tenant_id, wanted)]
+
+    def _of_tenant(self, tenant_id: str, wanted: ColumnElement[bool]) -> list[str]:
         removed: list[str] = []
+        emptied = {"raw": b"", "state": "purged", "call_seq": None}
+        mine = select(call.c.seq).where(call.c.tenant == tenant_id, wanted).limit(BATCH)
         while True:
-            with self._database.write() as connection:
-                calls = connection.execute(select(call.c.seq).where(wanted).limit(BATCH)).scalars().all()
-                emptied = {"raw": b"", "state": "purged", "call_seq": None}
+            with self._database.write(tenant_id, is_long=True) as connection:
+                calls = connection.execute(mine).scalars().all()
                 removed += _remove(connection, calls, emptied)
             if len(calls) < BATCH:
                 return removed

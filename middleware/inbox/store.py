@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, 
 
 from middleware.errors import StorageError
 from middleware.inbox.committer import Committer
-from middleware.inbox.database import Database
+from middleware.inbox.database import open_database
 from middleware.inbox.tables import attempt, call, delivery, event, lane, logged_call
 from middleware.metrics.counts import NOT_COUNTED, Counts
 from middleware.metrics.names import EVENTS
@@ -103,7 +103,7 @@ class Inbox:
     def __init__(
         self, database_url: str, *, key: bytes, now: Callable[[], datetime], counts: Counts = NOT_COUNTED
     ) -> None:
-        self.database = Database(database_url)
+        self.database = open_database(database_url)
         self._committer = Committer(self.database)
         self.now = now
         self._key = key
@@ -222,7 +222,9 @@ class Inbox:
         Ends the pause of the customers concerned, and returns how many events will be tried.
         """
         wanted = and_(_matches(tenant_id, state, None), event.c.id.in_(ids) if ids else event.c.seq > 0)
-        with self.database.write() as connection:
+        with self.database.read() as connection:
+            tenant_ids = connection.execute(select(event.c.tenant).where(wanted).distinct()).scalars().all()
+        with self.database.write(*tenant_ids) as connection:
             rows = connection.execute(select(event.c.seq, event.c.call_seq, event.c.tenant).where(wanted)).all()
             seqs = [row.seq for row in rows]
             calls = {row.call_seq for row in rows}

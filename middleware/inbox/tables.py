@@ -10,6 +10,7 @@ Unix seconds.
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -21,15 +22,29 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
 
 metadata = MetaData()
+NUMBER = BigInteger().with_variant(Integer, "sqlite")  # of events there may be more than Integer holds elsewhere
+
+
+class Told(TypeDecorator[str]):
+    """Text from outside, without what PostgreSQL or UTF-8 cannot hold: NUL and lone surrogates."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: object) -> str | None:
+        """Put a question mark or U+FFFD in the place of what cannot be kept."""
+        return value and value.replace("\0", "\ufffd").encode(errors="replace").decode()
+
 
 event = Table(
     "event",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", NUMBER, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("tenant", String(63), nullable=False),
     Column("sender", String(32), nullable=False),
@@ -48,7 +63,7 @@ event = Table(
 call = Table(
     "call",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", NUMBER, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("tenant", String(63), nullable=False),
     Column("key", String(64), nullable=False),  # its first event's, which is the same should that event come again
@@ -61,7 +76,7 @@ call = Table(
 mark = Table(
     "mark",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
     Column("tenant", String(63), nullable=False),
     Column("what", String(64), nullable=False),  # keyed hash
     Column("begin", Float, nullable=False),
@@ -73,7 +88,7 @@ mark = Table(
 delivery = Table(
     "delivery",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
     Column("call_seq", ForeignKey("call.seq"), nullable=False),
     Column("tenant", String(63), nullable=False),
     Column("channel", String(63), nullable=False),
@@ -85,24 +100,25 @@ delivery = Table(
     Column("in_doubt", Boolean, nullable=False, default=False),  # an earlier attempt may have written
     Column("crashes", Integer, nullable=False, default=0),
     Column("maybe_duplicate", Boolean, nullable=False, default=False),
-    Column("external_id", Text),
-    Column("url", Text),
+    Column("external_id", Told),
+    Column("url", Told),
     Column("written", String(64)),  # keyed hash of the record that the CRM has
     Column("finished_at", Float),
     UniqueConstraint("call_seq", "channel"),
     Index("delivery_due", "tenant", "channel", "state", "due_at"),
+    Index("delivery_state", "state", "tenant"),  # what is dead, or waits, is counted often
 )
 
 # what was written for whom: completes a card until the CRM's own search shows the call
 logged_call = Table(
     "logged_call",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
     Column("tenant", String(63), nullable=False),
     Column("number", String(64), nullable=False),  # keyed hash
     Column("call_seq", ForeignKey("call.seq"), nullable=False, unique=True),
     Column("started_at", Float, nullable=False),
-    Column("url", Text),
+    Column("url", Told),
     Index("logged_call_number", "tenant", "number", "started_at"),
 )
 
@@ -121,11 +137,11 @@ lane = Table(
 attempt = Table(
     "attempt",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
     Column("delivery_id", ForeignKey("delivery.id"), nullable=False, index=True),
     Column("at", Float, nullable=False),
     Column("took_ms", Integer, nullable=False),
     Column("outcome", String(16), nullable=False),
     Column("error", String(64)),
-    Column("words", Text, nullable=False),
+    Column("words", Told, nullable=False),
 )

@@ -15,6 +15,7 @@ from datetime import timedelta
 from functools import partial
 from threading import Event, Lock
 
+from middleware.errors import StorageError
 from middleware.generations import Generation
 from middleware.lookup.alarms import Alarm
 from middleware.lookup.assemble import assemble
@@ -332,6 +333,7 @@ class Inquiry:
         error = own.exception()
         if error:
             self._own_calls = None  # told once
-            failure(error, self.question.tenant, "own calls", "list")
+            if not isinstance(error, StorageError):  # the inbox and its workers tell of it
+                failure(error, self.question.tenant, "own calls", "list")
             return ()
         return own.result()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, text, update
@@ -37,7 +38,7 @@ class Ledger:
         numbers = list(numbers)
         count = 0
         with self._database.write() as connection:
-            for row in rows:
+            for row in sorted(rows, key=itemgetter("source")):  # in one order everywhere: nobody waits in a circle
                 added = connection.execute(
                     self._database.insert(recording).values(row).on_conflict_do_nothing()
                 ).rowcount

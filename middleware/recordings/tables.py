@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint
 
-from middleware.inbox.tables import metadata
+from middleware.inbox.tables import Told, metadata
 
 recording = Table(
     "recording",
@@ -21,13 +21,13 @@ recording = Table(
     Column("source", String(64), nullable=False),  # keyed hash of the URL
     Column("kind", String(16), nullable=False),  # recording, transcript
     Column("state", String(16), nullable=False),  # waiting, kept, passed, failed, expired, removed
-    Column("url", Text),
+    Column("url", Told),
     Column("noted_at", Float, nullable=False),
     Column("link_dies_at", Float, nullable=False),  # the sender's link
     Column("due_at", Float, nullable=False),
     Column("lease_until", Float, nullable=False, default=0.0),
     Column("attempts", Integer, nullable=False, default=0),
-    Column("words", Text),  # how the last attempt ended
+    Column("words", Told),  # how the last attempt ended
     Column("sha256", String(64)),
     Column("bytes", BigInteger),
     Column("content_type", String(64)),

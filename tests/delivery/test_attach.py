@@ -64,7 +64,7 @@ class Desk:
     crm: Shelf = field(default_factory=Shelf)
 
     def __post_init__(self) -> None:
-        self.post = Post(self.folder / "inbox.db")
+        self.post = Post(f"sqlite:///{self.folder / 'inbox.db'}")
         self.store = FolderStore(self.folder / "kept")
         (self.folder / "customers").mkdir()
         self.connect()

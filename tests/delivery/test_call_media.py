@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -40,8 +39,10 @@ def send_recording(post: Post, start: int = START, number: int = 4711) -> str:
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path / "inbox.db")
+def post(database_url: str) -> Iterator[Post]:
+    post = Post(database_url)
+    yield post
+    post.inbox.close()
 
 
 def test_recording_is_noted_before_the_crm_is_asked_and_linked_in_the_log(post: Post) -> None:

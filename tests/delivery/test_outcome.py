@@ -28,7 +28,7 @@ NINE = timedelta(seconds=9)
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Post]:
-    office = Post(tmp_path / "inbox.db")
+    office = Post(f"sqlite:///{tmp_path / 'inbox.db'}")
     yield office
     office.inbox.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +15,10 @@ BOB = "+46701740699"
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path / "inbox.db")
+def post(database_url: str) -> Iterator[Post]:
+    post = Post(database_url)
+    yield post
+    post.inbox.close()
 
 
 @pytest.fixture

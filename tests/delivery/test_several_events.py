@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +20,10 @@ AGENT = "+46846500499"
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path / "inbox.db")
+def post(database_url: str) -> Iterator[Post]:
+    post = Post(database_url)
+    yield post
+    post.inbox.close()
 
 
 def legs() -> list[dict[str, Any]]:

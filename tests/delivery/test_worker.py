@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -74,13 +73,13 @@ class Ledger(Zoo):
 class Post:
     """A post office: an inbox, a worker, tenants, and a clock that the test moves."""
 
-    path: Path
+    database_url: str
     tenants: dict[str, Tenant] = field(default_factory=dict)
     moment: datetime = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
     told: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.inbox = Inbox(f"sqlite:///{self.path}", key=b"k" * 32, now=lambda: self.moment)
+        self.inbox = Inbox(self.database_url, key=b"k" * 32, now=lambda: self.moment)
         self.worker = self.new_worker()
 
     def get(self, tenant_id: str) -> Tenant | None:
@@ -110,8 +109,8 @@ class Post:
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Iterator[Post]:
-    post = Post(tmp_path / "inbox.db")
+def post(database_url: str) -> Iterator[Post]:
+    post = Post(database_url)
     yield post
     post.inbox.close()
 
@@ -441,3 +440,17 @@ def test_withheld_number_is_logged_for_the_contact_that_a_sender_names(post: Pos
         post.later()
         states.append(post.event(event_id).state)
     assert states == ["delivered", "ignored"]
+
+
+def test_what_databases_cannot_hold_does_not_hold_up_a_call(post: Post) -> None:
+    """A CRM may answer with an id that no database keeps as it is: the call is delivered."""
+
+    class Odd(Ledger):
+        def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
+            return LoggedCall(external_id="7\0\ud800", url="https://crm.example/\0")
+
+    post.connect(Odd())
+    event_id = post.send()
+    assert post.later() == 1
+    event = post.event(event_id)
+    assert (event.state, event.external_id, event.url) == ("delivered", "7\ufffd?", "https://crm.example/\ufffd")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url, update
 
 from middleware.delivery.calls import speaks_of
 from middleware.inbox.retention import Retention
+from middleware.inbox.tables import delivery, event, metadata
 from middleware.model.phone import parse_number
 from tests.delivery.test_worker import ANOTHER, Ledger, Post
 from tests.lookup.zoo import NUMBER, Zoo, tenant_of
@@ -17,13 +20,20 @@ BOB = "+46701740699"
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path / "inbox.db")
+def post(database_url: str) -> Iterator[Post]:
+    post = Post(database_url)
+    yield post
+    post.inbox.close()
 
 
 def kept(post: Post) -> bytes:
-    """Return every byte that is on the disk."""
-    return b"".join(file.read_bytes() for file in sorted(post.path.parent.iterdir()))
+    """Return every byte that is on the disk, or all that a server has."""
+    if post.inbox.database.dialect == "sqlite":
+        folder = Path(make_url(post.database_url).database or "").parent
+        return b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
+    with post.inbox.database.read() as connection:
+        rows = [tuple(row) for table in metadata.sorted_tables for row in connection.execute(table.select())]
+    return repr(rows).encode()
 
 
 def test_payload_goes_a_week_after_the_call_was_written(post: Post) -> None:
@@ -102,3 +112,17 @@ def test_number_is_found_however_it_is_written(post: Post, text: str) -> None:
     post.send(fromNumber=BOB, body=f"x {text}.")
     speaks = speaks_of(parse_number(NUMBER, "SE"), tenant_of(Zoo()))
     assert len(Retention(post.inbox).find("acme", speaks)) == 1
+
+
+def test_an_unread_event_of_a_call_that_waits_stays_with_it(post: Post) -> None:
+    """An event that was set aside when its call was known already does not go before the call."""
+    post.connect(Ledger(contacts=list))
+    post.send()
+    event_id = post.send(body="More of it")
+    post.later()
+    with post.inbox.database.write() as connection:
+        connection.execute(update(event).where(event.c.id == event_id).values(state="quarantined"))
+        connection.execute(update(delivery).values(state="waiting"))
+    post.moment += timedelta(days=31)
+    assert Retention(post.inbox).purge().events == 0
+    assert (post.event(event_id).state, post.event(event_id).raw) == ("purged", b"")

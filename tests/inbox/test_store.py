@@ -30,7 +30,15 @@ for n in range(10**9):
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[Inbox]:
+def inbox(database_url: str) -> Iterator[Inbox]:
+    inbox = Inbox(database_url, key=b"k" * 32, now=lambda: NOW)
+    yield inbox
+    inbox.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Inbox]:
+    """Return an inbox in a file, for what SQLite promises."""
     inbox = Inbox(f"sqlite:///{tmp_path / 'inbox.db'}", key=b"k" * 32, now=lambda: NOW)
     yield inbox
     inbox.close()
@@ -58,19 +66,19 @@ def test_twenty_copies_at_once_are_one_event(inbox: Inbox) -> None:
     assert len(inbox.list_events()) == 1
 
 
-def test_keys_and_database_hold_no_number_in_the_clear(inbox: Inbox, tmp_path: Path) -> None:
+def test_keys_and_database_hold_no_number_in_the_clear(file: Inbox, tmp_path: Path) -> None:
     """A key is kept as a keyed hash; the file is its owner's only."""
-    accept(inbox, key="+46701740605")
+    accept(file, key="+46701740605")
     assert b"701740605" not in (tmp_path / "inbox.db").read_bytes() + (tmp_path / "inbox.db-wal").read_bytes()
     assert (tmp_path / "inbox.db").stat().st_mode & 0o077 == 0
 
 
-def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
+def test_acknowledged_events_survive_kill_9(database_url: str) -> None:
     """What was acknowledged before the process was killed is there afterwards, five times over."""
-    url, acknowledged = f"sqlite:///{tmp_path / 'inbox.db'}", set()
+    acknowledged = set()
     for life in range(5):
         child = subprocess.Popen(
-            [sys.executable, "-c", ACCEPT_FOREVER.replace("str(n)", f"'{life}-' + str(n)"), url],
+            [sys.executable, "-c", ACCEPT_FOREVER.replace("str(n)", f"'{life}-' + str(n)"), database_url],
             stdout=subprocess.PIPE,
             cwd=ROOT,
         )
@@ -81,7 +89,7 @@ def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
         child.stdout.close()
         child.wait()
         acknowledged |= {f"{life}-{line.strip().decode()}" for line in lines if line.endswith(b"\n")}
-    inbox = Inbox(url, key=b"k" * 32, now=lambda: NOW)
+    inbox = Inbox(database_url, key=b"k" * 32, now=lambda: NOW)
     lost = [
         key
         for key in acknowledged
@@ -92,28 +100,28 @@ def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
     assert lost == []
 
 
-def test_commits_are_synchronous(inbox: Inbox) -> None:
+def test_commits_are_synchronous(file: Inbox) -> None:
     """The database is in WAL mode and waits for the disk; power loss rests on that."""
-    with inbox.database.read() as connection:
+    with file.database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
-def test_full_disk_refuses_and_heals(inbox: Inbox) -> None:
+def test_full_disk_refuses_and_heals(file: Inbox) -> None:
     """A full database refuses; nothing is half stored; with room again it goes on."""
-    accept(inbox)
-    with inbox.database.write() as connection:
+    accept(file)
+    with file.database.write() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StorageError):
-        accept(inbox, key="2", raw=b"x" * 200_000)
-    assert len(inbox.list_events()) == 1
-    with inbox.database.read() as connection:
+        accept(file, key="2", raw=b"x" * 200_000)
+    assert len(file.list_events()) == 1
+    with file.database.read() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
-    assert accept(inbox, key="2", raw=b"x" * 200_000) == "accepted"
+    assert accept(file, key="2", raw=b"x" * 200_000) == "accepted"
 
 
-def test_locked_database_refuses_in_time(inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locked_database_refuses_in_time(file: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process that holds the lock makes us refuse, and not hang."""
     monkeypatch.setattr("middleware.inbox.database.WAIT", 0.05)
     impatient = Inbox(f"sqlite:///{tmp_path / 'inbox.db'}", key=b"k" * 32, now=lambda: NOW)
@@ -125,16 +133,6 @@ def test_locked_database_refuses_in_time(inbox: Inbox, tmp_path: Path, monkeypat
     holder.close()
     assert accept(impatient) == "accepted"
     impatient.close()
-
-
-def test_processes_that_start_together_do_not_hurt_each_other(tmp_path: Path) -> None:
-    """Eight processes create the same database at once."""
-    code = ACCEPT_FOREVER.replace("10**9", "1")
-    url = f"sqlite:///{tmp_path / 'inbox.db'}"
-    children = [
-        subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.DEVNULL, cwd=ROOT) for _ in range(8)
-    ]
-    assert [child.wait(30) for child in children] == [0] * 8
 
 
 def test_database_that_cannot_be_opened_is_a_storage_error(tmp_path: Path) -> None:

@@ -7,14 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-DATABASES = ("sqlite",)
+from tests.postgres import PostgresServer
+
+DATABASES = ("sqlite", "postgresql")
 
 
 @contextmanager
 def new_database(kind: str, folder: Path) -> Iterator[str]:
     """Yield the URL of an empty database."""
-    assert kind == "sqlite"
-    yield f"sqlite:///{folder / 'm8crm.db'}"
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / 'm8crm.db'}"
+        return
+    server = PostgresServer(is_durable=True)
+    try:
+        yield server.url(server.create_database())
+    finally:
+        server.remove()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from tests.recordings.test_service import Desk
 
 def test_kept_and_lost_recordings_are_counted(tmp_path: Path, served: FileServer) -> None:
     """A fetched recording counts with its bytes, one that is refused as lost, one that waits not at all."""
-    desk = Desk(tmp_path, served)
+    desk = Desk(tmp_path, f"sqlite:///{tmp_path / 'inbox.db'}", served)
     counts = Counts(tmp_path / "metrics.db")
     limits = Limits(seconds=10.0, keep_free=0)
     lane = FetchLane(desk.recordings, outside=served.outside(), limits=limits, counts=counts)

@@ -34,6 +34,7 @@ class Desk:
     """The recordings of a few customers, with a clock that the test moves."""
 
     folder: Path
+    database_url: str
     served: FileServer
     moment: datetime = START
     changed: list[tuple[str, str]] = field(default_factory=list)
@@ -42,7 +43,7 @@ class Desk:
         (self.folder / "customers").mkdir()
         for name in ("acme", "beta"):
             self.configure(name, f'fetch = true\nhosts = ["{self.served.host}"]')
-        self.inbox = Inbox(f"sqlite:///{self.folder / 'm8crm.db'}", key=b"k", now=lambda: self.moment)
+        self.inbox = Inbox(self.database_url, key=b"k", now=lambda: self.moment)
         self.store = FolderStore(self.folder / "kept")
         tenants = Tenants(self.folder / "customers", clock=iter(range(10**9)).__next__)
         self.recordings = Recordings(self.inbox, tenants, self.store, key=b"k" * 32, public_url="https://crm.example")
@@ -82,8 +83,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, served: FileServer) -> Iterator[Desk]:
-    desk = Desk(tmp_path, served)
+def desk(tmp_path: Path, database_url: str, served: FileServer) -> Iterator[Desk]:
+    desk = Desk(tmp_path, database_url, served)
     yield desk
     desk.inbox.close()
 

@@ -1,0 +1,206 @@
+"""The tables of 0.1.0.
+
+Those that are there already stay as they are: a database of before the first migration has them.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Create the tables."""
+    op.create_table(
+        "call",
+        sa.Column("seq", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.Text()),
+        sa.PrimaryKeyConstraint("seq"),
+        sa.UniqueConstraint("id"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "lane",
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("channel", sa.String(length=63), nullable=False),
+        sa.Column("owner", sa.String(length=32)),
+        sa.Column("lease_until", sa.Float(), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("paused_revision", sa.String(length=64)),
+        sa.PrimaryKeyConstraint("tenant", "channel"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "recording",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("call_key", sa.String(length=64), nullable=False),
+        sa.Column("source", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("url", sa.Text()),
+        sa.Column("noted_at", sa.Float(), nullable=False),
+        sa.Column("link_dies_at", sa.Float(), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.Column("lease_until", sa.Float(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("words", sa.Text()),
+        sa.Column("sha256", sa.String(length=64)),
+        sa.Column("bytes", sa.BigInteger()),
+        sa.Column("content_type", sa.String(length=64)),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.Column("links", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("tenant", "source"),
+        if_not_exists=True,
+    )
+    op.create_index("recording_call", "recording", ["tenant", "call_key"], if_not_exists=True)
+    op.create_index("recording_content", "recording", ["tenant", "sha256"], if_not_exists=True)
+    op.create_index("recording_due", "recording", ["state", "due_at"], if_not_exists=True)
+    op.create_table(
+        "recording_access",
+        sa.Column("recording_id", sa.String(length=32), nullable=False),
+        sa.Column("minute", sa.BigInteger(), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("requests", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("recording_id", "minute", "address", "outcome"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "recording_attachment",
+        sa.Column("recording_id", sa.String(length=32), nullable=False),
+        sa.Column("channel", sa.String(length=63), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("recording_id", "channel", "external_id"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "recording_number",
+        sa.Column("recording_id", sa.String(length=32), nullable=False),
+        sa.Column("number", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("recording_id", "number"),
+        if_not_exists=True,
+    )
+    op.create_index("recording_number_number", "recording_number", ["number"], if_not_exists=True)
+    op.create_table(
+        "alarm",
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("is_raised", sa.Boolean(), nullable=False),
+        sa.Column("since", sa.Float(), nullable=False),
+        sa.Column("amount", sa.Integer(), nullable=False),
+        sa.Column("is_told", sa.Boolean(), nullable=False),
+        sa.Column("told_amount", sa.Integer(), nullable=False),
+        sa.Column("told_at", sa.Float()),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "subject"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "alarm_look",
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("subject"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "delivery",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("call_seq", NUMBER, nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("channel", sa.String(length=63), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("first_attempt_at", sa.Float()),
+        sa.Column("in_flight", sa.Boolean(), nullable=False),
+        sa.Column("in_doubt", sa.Boolean(), nullable=False),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("maybe_duplicate", sa.Boolean(), nullable=False),
+        sa.Column("external_id", sa.Text()),
+        sa.Column("url", sa.Text()),
+        sa.Column("written", sa.String(length=64)),
+        sa.Column("finished_at", sa.Float()),
+        sa.ForeignKeyConstraint(["call_seq"], ["call.seq"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("call_seq", "channel"),
+        if_not_exists=True,
+    )
+    op.create_index("delivery_due", "delivery", ["tenant", "channel", "state", "due_at"], if_not_exists=True)
+    op.create_index("delivery_state", "delivery", ["state", "tenant"], if_not_exists=True)
+    op.create_table(
+        "event",
+        sa.Column("seq", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("sender", sa.String(length=32), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("content_type", sa.String(length=100), nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("received_at", sa.Float(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.Text()),
+        sa.Column("call_seq", NUMBER),
+        sa.ForeignKeyConstraint(["call_seq"], ["call.seq"]),
+        sa.PrimaryKeyConstraint("seq"),
+        sa.UniqueConstraint("id"),
+        sa.UniqueConstraint("tenant", "sender", "key", "digest"),
+        if_not_exists=True,
+    )
+    op.create_index("event_queued", "event", ["state", "seq"], if_not_exists=True)
+    op.create_index("ix_event_call_seq", "event", ["call_seq"], if_not_exists=True)
+    op.create_table(
+        "logged_call",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("number", sa.String(length=64), nullable=False),
+        sa.Column("call_seq", NUMBER, nullable=False),
+        sa.Column("started_at", sa.Float(), nullable=False),
+        sa.Column("url", sa.Text()),
+        sa.ForeignKeyConstraint(["call_seq"], ["call.seq"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("call_seq"),
+        if_not_exists=True,
+    )
+    op.create_index("logged_call_number", "logged_call", ["tenant", "number", "started_at"], if_not_exists=True)
+    op.create_table(
+        "attempt",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("delivery_id", NUMBER, nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("took_ms", sa.Integer(), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("error", sa.String(length=64)),
+        sa.Column("words", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["delivery_id"], ["delivery.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
+    )
+    op.create_index("ix_attempt_delivery_id", "attempt", ["delivery_id"], if_not_exists=True)
+    op.create_table(
+        "mark",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("what", sa.String(length=64), nullable=False),
+        sa.Column("begin", sa.Float(), nullable=False),
+        sa.Column("end", sa.Float(), nullable=False),
+        sa.Column("event_seq", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["event_seq"], ["event.seq"]),
+        sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
+    )
+    op.create_index("ix_mark_event_seq", "mark", ["event_seq"], if_not_exists=True)
+    op.create_index("mark_what", "mark", ["tenant", "what", "begin"], if_not_exists=True)
