@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from middleware.cli.privacy import forget_number
 from middleware.errors import StorageError
-from middleware.inbox.database import Database
+from middleware.inbox.database import SQLite
 from middleware.inbox.retention import Retention
 from middleware.lookup.service import LookupService
 from middleware.lookup.traces import TraceLog
@@ -104,7 +104,7 @@ STEPS = [
     (Ledger, "end_removal"),
     (Ledger, "erase"),
     (Ledger, "compact"),
-    (Database, "compact"),
+    (SQLite, "compact"),
     (Retention, "forget"),
     (TraceLog, "forget"),
     (LookupService, "forget"),
