@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine, QueuePool, TextClause, create_engine, exc, text
+from sqlalchemy import Connection, Engine, QueuePool, TextClause, create_engine, event, exc, text
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from middleware.crm.base import Context, CRMAdapter, Finding
 from middleware.crm.mapping import REQUIRED_OF_CONTACT, Reader, is_column, required_columns
@@ -30,7 +32,7 @@ from middleware.errors import (
     CRMUnavailableError,
 )
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
-from middleware.model.call import CallRecord, LoggedCall
+from middleware.model.call import CallRecord, LoggedCall, RecordingFile
 from middleware.model.contact import Contact, ContactDraft, ContactNumber, Link
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber
@@ -41,6 +43,7 @@ CALL = frozenset(
     "agent answer_group user_id referred_to referred_by summary outcome wait_seconds talk_seconds owner recording "
     "transcript sentiment action_items caller_name".split()
 )
+RECORDING = CALL | {"external_id", "recording_key"}
 KINDS: dict[str, type[Activity]] = {
     "find_notes": Note,
     "find_tasks": Task,
@@ -57,9 +60,12 @@ PARAMETERS: dict[str, frozenset[str]] = {
     "log_call": CALL,
     "find_logged_call": CALL,
     "update_call": CALL | {"external_id"},
+    "attach_recording": RECORDING | {"name", "content_type", "size", "data"},
+    "has_recording": RECORDING,
     "create_task": CALL | {"task_key", "text"},
 }
 MAX_ROWS = 200
+MAX_RECORDING = 32 * 1024 * 1024  # bytes: drivers want a value as a whole
 SQLITE_REFUSES = r"no such |near |incomplete input|wrong number of"  # it calls a wrong query operational
 POOL_SECONDS = 2.0  # to wait for a free connection
 QUOTED = re.compile(r"'(?:[^']|'')*'")
@@ -184,6 +190,18 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         """Run ``update_call``."""
         self._run("update_call", {**_call(call, None), "external_id": logged.external_id}, ctx)
 
+    def attach_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> None:
+        """Run ``attach_recording``; a unique ``:recording_key`` in the database makes a second one harmless."""
+        if recording.size > MAX_RECORDING:
+            raise CRMRejectedError(f"a recording of more than {MAX_RECORDING} bytes does not go into a database")
+        parameters = _recording(logged, recording, call)
+        parameters |= {"name": recording.name, "content_type": recording.content_type, "size": recording.size}
+        self._run("attach_recording", {**parameters, "data": recording.file.read()}, ctx)
+
+    def has_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> bool:
+        """Run ``has_recording``, which returns a row if there is one."""
+        return bool(self._run("has_recording", _recording(logged, recording, call), ctx).rows)
+
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Run every query that finds something, with a number and an id that nobody has; nothing is written."""
         for name in self._queries:
@@ -242,7 +260,7 @@ class _Result:
 def _engine(url: Secret) -> Engine:
     """Return the pool of connections; messages never hold the URL, which holds a password."""
     try:
-        return create_engine(
+        engine = create_engine(
             url.reveal(),
             poolclass=QueuePool,
             pool_size=8,
@@ -250,10 +268,37 @@ def _engine(url: Secret) -> Engine:
             pool_timeout=POOL_SECONDS,
             pool_pre_ping=True,
         )
+        return _watch_file(engine)
     except ModuleNotFoundError as error:
         raise ValueError(f"url: SQLAlchemy cannot use it without its driver; pip install {error.name}") from None
     except (exc.ArgumentError, TypeError, ValueError):
         raise ValueError("url: SQLAlchemy cannot use it; write e.g. sqlite:////var/lib/crm.db") from None
+
+
+def _watch_file(engine: Engine) -> Engine:
+    """Have a SQLite file that was replaced by another opened anew, and one that is gone never made again, empty."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name or name == ":memory:" or name.startswith("file:"):
+        return engine
+    path = Path(name)
+
+    def identity() -> tuple[int, int]:
+        try:
+            found = path.stat()
+        except OSError:
+            raise CRMUnavailableError("the database's file is not there") from None
+        return found.st_dev, found.st_ino
+
+    @event.listens_for(engine, "do_connect")
+    def _before(_dialect: object, record: ConnectionPoolEntry, _args: object, _kwargs: object) -> None:
+        record.info["file"] = identity()
+
+    @event.listens_for(engine, "checkout")
+    def _checked_out(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info.get("file") != identity():
+            raise exc.DisconnectionError("another file has taken its place")
+
+    return engine
 
 
 def _compile(name: str, query: str) -> TextClause:
@@ -342,6 +387,10 @@ def _storable(value: object) -> object:
 
 def _number(number: PhoneNumber) -> dict[str, object]:
     return {name: getattr(number, name) for name in NUMBER}
+
+
+def _recording(logged: LoggedCall, recording: RecordingFile, call: CallRecord) -> dict[str, object]:
+    return {**_call(call, None), "external_id": logged.external_id, "recording_key": recording.key}
 
 
 def _call(call: CallRecord, contact: Contact | None) -> dict[str, object]:

@@ -19,6 +19,7 @@ from middleware.delivery.parked import ParkedCalls
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError
 from middleware.generations import Generations
+from middleware.inbox.due import Due
 from middleware.inbox.store import Inbox
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
@@ -26,14 +27,19 @@ from middleware.lookup.card import Hit, Result
 from middleware.lookup.service import Limits, LookupService
 from middleware.lookup.shared import SharedAnswers
 from middleware.lookup.trace import Trace
-from middleware.lookup.traces import TraceLog
+from middleware.lookup.traces import TraceLog, outcome_of
+from middleware.metrics.counts import Counts
+from middleware.monitoring.tell import Teller
+from middleware.monitoring.watch import Watch
+from middleware.recordings.address import Outside
 from middleware.recordings.lane import FetchLane
 from middleware.recordings.service import Recordings
 from middleware.recordings.store import open_store
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
-from middleware.web import docs, events, health, lookup, recordings
+from middleware.web import docs, events, health, lookup
+from middleware.web import recordings as recording_links
 from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
 from middleware.web.problems import ProblemApi, respond
@@ -55,6 +61,7 @@ class Parts:
     generations: Generations
     traces: TraceLog
     recordings: Recordings
+    counts: Counts
     shared: SharedAnswers | None = None
 
     def close(self) -> None:
@@ -62,6 +69,7 @@ class Parts:
         if self.shared:
             self.shared.close()
         self.traces.flush()
+        self.counts.publish()
         self.inbox.close()
         self.generations.close()
 
@@ -74,22 +82,25 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     assert_own_packages()
     key = load_key(settings.data)
     generations = Generations(settings.data / "generations", key)
-    inbox = Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC))
-    traces = TraceLog(settings.data / "traces.db", key=key)
+    counts = Counts(settings.data / "metrics.db")
+    inbox = Inbox(settings.database_url, key=key, now=lambda: datetime.now(UTC), counts=counts)
+    traces = TraceLog(settings.data / "traces.db", key=key, after_batch=counts.publish)
     store = SharedStore(settings.redis_url, key=key) if settings.redis_url else None
-    accounts = Accounts(settings.data / "accounts", share=partial(RedisBudget, store) if store else None)
+    share = partial(RedisBudget, store) if store else None
+    accounts = Accounts(settings.data / "accounts", share=share, counts=counts)
     shared = SharedAnswers(store, generations) if store and shares_answers else None
+    tenants = Tenants(settings.customers, accounts=accounts)
+    kept = open_store(settings.recordings, settings.data)
+    recordings = Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url)
     lookups = LookupService(
         dump=dump_card,
         generations=generations,
-        own_calls=partial(logged_calls, inbox),
+        own_calls=partial(logged_calls, inbox, recordings),
         shared=shared,
-        keep_trace=partial(_looked_up, traces, ParkedCalls(inbox)),
+        keep_trace=partial(_looked_up, counts, traces, ParkedCalls(inbox)),
         limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
         is_history_shared=inbox.database.dialect != "sqlite",
     )
-    tenants = Tenants(settings.customers, accounts=accounts)
-    kept = open_store(settings.recordings, settings.data)
     return Parts(
         settings=settings,
         key=key,
@@ -98,13 +109,17 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         lookups=lookups,
         generations=generations,
         traces=traces,
-        recordings=Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url),
+        recordings=recordings,
+        counts=counts,
         shared=shared,
     )
 
 
-def _looked_up(traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: str, number: str, result: Result) -> None:
-    """Keep the trace; when a CRM has just found the contact, calls that waited for him are delivered."""
+def _looked_up(
+    counts: Counts, traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: str, number: str, result: Result
+) -> None:
+    """Count it and keep the trace; when a CRM has just found the contact, calls that waited for him are delivered."""
+    counts.looked_up(customer, outcome_of(result), trace.cache, trace.took)
     traces.add(trace, customer, number, result)
     if trace.cache == "miss" and isinstance(result, Hit):
         parked.appeared(customer, number)
@@ -112,12 +127,32 @@ def _looked_up(traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: st
 
 def build_worker(parts: Parts) -> Worker:
     """Return the worker that delivers what the inbox holds."""
-    return Worker(parts.inbox, parts.tenants, on_delivered=parts.lookups.change, media=parts.recordings)
+    return Worker(
+        parts.inbox,
+        parts.tenants,
+        on_delivered=parts.lookups.change,
+        media=parts.recordings,
+        counts=parts.counts,
+        attachments=parts.recordings.attachments,
+    )
 
 
-def build_lane(parts: Parts) -> FetchLane:
+def build_lane(parts: Parts, outside: Outside | None = None) -> FetchLane:
     """Return the lane that fetches recordings before their links die."""
-    return FetchLane(parts.recordings)
+    return FetchLane(parts.recordings, outside=outside, changed=Due(parts.inbox).compose_again, counts=parts.counts)
+
+
+def build_watch(parts: Parts) -> Watch:
+    """Return the watch that tells a person what is wrong."""
+    settings = parts.settings
+    return Watch(
+        parts.inbox,
+        Teller(settings.alarm_url, settings.alarm_command),
+        installation=settings.public_url,
+        folder=settings.data,
+        after=settings.alarm_after,
+        disk=settings.alarm_disk,
+    )
 
 
 def create_app(settings: Settings | None = None, *, parts: Parts | None = None) -> Flask:
@@ -144,7 +179,7 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     _describe(api)
     api.register_blueprint(lookup.blueprint)
     api.register_blueprint(events.blueprint)
-    app.register_blueprint(recordings.blueprint)
+    app.register_blueprint(recording_links.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
     return app

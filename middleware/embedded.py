@@ -1,35 +1,38 @@
-"""Delivery inside a web worker, for an installation that runs gunicorn alone."""
+"""What runs beside the answers inside a web worker: the watch, and delivery where gunicorn runs alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from middleware.app import build_lane, build_worker
-from middleware.delivery.worker import Worker
-from middleware.recordings.lane import FetchLane
+from middleware.app import build_lane, build_watch, build_worker
 
 log = structlog.get_logger("m8crm")
-_workers: list[Worker | FetchLane] = []
+_at_the_end: list[Callable[[], None]] = []  # the last one first
 
 
 def start_delivery(app: Any) -> None:
-    """Start to deliver, unless ``M8CRM_DELIVERY`` says that others do; never raises: that would end gunicorn."""
+    """Start to watch, and to deliver unless ``M8CRM_DELIVERY`` says that others do.
+
+    Never raises: that would end gunicorn.
+    """
     try:
         parts = app.extensions["m8crm"]
-        if parts.settings.delivery:
-            for worker in (build_worker(parts), build_lane(parts)):
-                worker.start()
-                _workers.append(worker)
+        _at_the_end.append(parts.counts.publish)
+        others = (build_worker(parts), build_lane(parts)) if parts.settings.delivery else ()
+        for one in (build_watch(parts), *others):
+            one.start()
+            _at_the_end.append(one.stop)
     except Exception as error:
         log.error("delivery_not_started", error=type(error).__name__)
 
 
 def stop_delivery() -> None:
-    """Give the leases back; never raises."""
+    """Give the leases back, and leave the counts to those who go on; never raises."""
     try:
-        while _workers:
-            _workers.pop().stop()
+        while _at_the_end:
+            _at_the_end.pop()()
     except Exception as error:
         log.error("delivery_not_stopped", error=type(error).__name__)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environs import Env
-from marshmallow.validate import Range
+from marshmallow.validate import Range, Regexp
 
 from middleware.errors import ConfigError
 
+_FITS_A_HEADER = r"\Z|[A-Za-z0-9._~+/=-]{16,}\Z"  # none, or one that fits a header (RFC 6750) and is not guessed
+_TOO_SHORT = "must be 16 or more letters, digits or any of ._~+/=-"
 ROOT = Path(__file__).resolve().parent.parent  # where wsgi.py and config/ lie
 
 
@@ -23,7 +25,9 @@ class Settings:
     ``threads``: of a web process, and searches that it waits for.  ``max_body``: bytes.  ``cache_bytes``: of kept
     answers, per process.  ``read_timeout``: seconds in which a request must have come as a whole.  ``redis_url``:
     the Redis that several machines share; none is needed.  ``recordings``: folder or object-store URL of kept
-    recordings.
+    recordings.  ``metrics_token``: with which ``/-/metrics`` is read; without one there is none.  ``alarm_url``: gets
+    every alarm as JSON; ``alarm_command`` is run with it on its standard input.  ``alarm_after``: seconds that the
+    oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
     """
 
     customers: Path
@@ -42,6 +46,11 @@ class Settings:
     log_format: str
     recordings: str
     redis_url: str | None = None
+    metrics_token: str | None = None
+    alarm_url: str | None = None
+    alarm_command: str | None = None
+    alarm_after: float = 300.0
+    alarm_disk: int = 1024**3
 
 
 def load_settings(data: Path | None = None) -> Settings:
@@ -74,6 +83,11 @@ def load_settings(data: Path | None = None) -> Settings:
         if data
         else env.str("RECORDINGS", str(folder.resolve() / "recordings")),
         "redis_url": env.str("REDIS_URL", "") or None,
+        "metrics_token": env.str("METRICS_TOKEN", "", validate=Regexp(_FITS_A_HEADER, error=_TOO_SHORT)) or None,
+        "alarm_url": env.str("ALARM_URL", "") or None,
+        "alarm_command": env.str("ALARM_COMMAND", "") or None,
+        "alarm_after": env.float("ALARM_AFTER", 300.0, validate=Range(min=0, min_inclusive=False)),
+        "alarm_disk": env.int("ALARM_DISK", 1024**3, validate=Range(min=0)),
     }
     try:
         env.seal()

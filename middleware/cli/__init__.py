@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from middleware import __version__
-from middleware.cli import calls, customers, database, lookups, privacy, recordings, running, trigger
+from middleware.cli import calls, customers, database, lookups, monitoring, privacy, recordings, running, trigger
 from middleware.errors import M8CRMError
 
 
@@ -46,5 +46,6 @@ for command in (
     *recordings.COMMANDS,
     *privacy.COMMANDS,
     *database.COMMANDS,
+    *monitoring.COMMANDS,
 ):
     main.add_command(command)

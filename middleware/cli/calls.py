@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -32,22 +33,19 @@ def events_list(
     ctx: click.Context, customer: str | None, state: str | None, sender: str | None, limit: int, as_json: bool
 ) -> None:
     """List the latest events, newest first."""
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
-
     found = parts_of(ctx).inbox.list_events(customer, state, sender, limit)
     if as_json:
         print_json([_plain(event) for event in found])
         return
-    whole = [Column(title, no_wrap=True) for title in ("id", "received", "state", "customer")]
-    table = Table(*whole, "sender", "next look", "reason", box=None)
     for event in found:
-        due = f"{event.due_at.astimezone():%H:%M:%S}" if event.due_at else ""
         received = f"{event.received_at.astimezone():%m-%d %H:%M:%S}"
-        reason = Text(event.reason or "")  # no markup: senders have a say in it
-        table.add_row(event.id, received, event.state, event.tenant_id, event.sender, due, reason)
-    Console().print(table if found else "No events.")
+        click.echo(f"{event.id}  {received}  {event.state:<11}  {event.sender:<9}  {event.tenant_id}")
+        if event.due_at and event.state in ("waiting", "parked"):
+            click.echo(f"    looked at again {event.due_at.astimezone():%m-%d %H:%M:%S}")
+        if event.reason:
+            click.echo(f"    {_printable(_words(event.reason))}")
+    if not found:
+        click.echo("No events.")
 
 
 @events.command("show")
@@ -68,11 +66,22 @@ def events_show(ctx: click.Context, event_id: str, body: bool, as_json: bool) ->
         return
     for key, value in told.items():
         if key != "attempts" and value is not None:
-            click.echo(f"{key + ':':<13} {_printable(str(value))}")
+            words = _words(value) if key == "reason" else str(value)
+            click.echo(f"{key + ':':<13} {_printable(words)}")
     for attempt in event.attempts:
         click.echo(
             f"  {attempt.at.astimezone():%Y-%m-%d %H:%M:%S}  {attempt.channel}  {attempt.outcome}: {attempt.words}"
         )
+
+
+def _words(reason: str) -> str:
+    """Return why, in words: the errors of fields are JSON."""
+    from middleware.receivers.fields import any_text
+
+    try:
+        return any_text(json.loads(reason)) or reason
+    except ValueError:
+        return reason
 
 
 def _printable(text: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from middleware.cli.output import json_option, print_json, settings_of
+from middleware.cli.server import public_url
 from middleware.errors import ConfigError, CRMError, place_of
 
 if TYPE_CHECKING:
@@ -66,6 +69,7 @@ def _check_file(path: Path, live: bool) -> list[dict[str, Any]]:
 
 
 def _check_crm(tenant: Tenant, source: Source) -> list[dict[str, Any]]:
+    from middleware.crm.breaker import Breaker
     from middleware.crm.budget import Lane
     from middleware.crm.context import build_context
     from middleware.crm.threads import DaemonPool
@@ -75,10 +79,12 @@ def _check_crm(tenant: Tenant, source: Source) -> list[dict[str, Any]]:
     if not source.adapter.can("check"):
         return [_finding(where, True, "this adapter has no check")]
     deadline = Deadline.after(timedelta(seconds=LIVE_SECONDS))
+    # every question is asked, whatever became of those before it
+    account = replace(source.account, breaker=Breaker(failures=math.inf))
 
     def ask() -> list[dict[str, Any]]:
         context = build_context(
-            source.adapter, region=tenant.region, deadline=deadline, account=source.account, lane=Lane.CALLS
+            source.adapter, region=tenant.region, deadline=deadline, account=account, lane=Lane.CALLS
         )
         return [_finding(where, f.ok, f.message) for f in source.adapter.check(context)]
 
@@ -217,7 +223,7 @@ def _places(ctx: click.Context, tenant_id: str, secret: str) -> dict[str, dict[s
     """Return per sender the URL to register, whose secret it takes, and where that goes."""
     from middleware.receivers.registry import RECEIVERS, Credential
 
-    base = f"{settings_of(ctx).public_url}/{tenant_id}"
+    base = f"{public_url(settings_of(ctx))}/{tenant_id}"
     in_url = (Credential.URL, Credential.URL_OR_DATA)
     return {
         sender: {
@@ -232,7 +238,7 @@ def _places(ctx: click.Context, tenant_id: str, secret: str) -> dict[str, dict[s
 def _print_block(
     ctx: click.Context, tenant_id: str, secret: str, as_json: bool, receiver: str = "insights", **more: str
 ) -> None:
-    base = settings_of(ctx).public_url
+    base = public_url(settings_of(ctx))
     places = {name: one for name, one in _places(ctx, tenant_id, secret).items() if one["receiver"] == receiver}
     urls = {name: place["url"] for name, place in places.items()}
     if receiver == "insights":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from middleware.cli.output import json_option, parts_of, print_json
+from middleware.cli.server import assert_same_redis
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def lookup(
     from middleware.model.deadline import Deadline
     from middleware.model.phone import parse_number
 
-    parts = parts_of(ctx, shares_answers=False)
+    parts = parts_of(ctx, shares_answers=False, makes_data=True)
     tenant = _tenant(parts, customer)
     query = LookupQuery(
         number=parse_number(number, tenant.region),
@@ -142,12 +143,13 @@ def cache_forget(ctx: click.Context, customer: str, number: str | None, as_json:
         if is_done:
             click.echo("Forgotten: the next lookup asks the CRM.")
         if parts.shared is None:
-            click.echo("(On this machine. Where the server has M8CRM_REDIS_URL, set it here, too.)")
+            click.echo("(On this machine; others share answers where the server has M8CRM_REDIS_URL.)")
         if tenant is None:
             click.secho(f"{customer} has no valid file now; m8crm tenant list shows who has.", fg="yellow", err=True)
         if not is_done:
             words = "Forgotten here only: Redis could not be reached, other machines may still know it. Try again."
             click.secho(words, fg="red", err=True)
+    assert_same_redis(parts.settings)
     sys.exit(0 if is_done else 2)
 
 

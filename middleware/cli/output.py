@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from middleware.errors import ConfigError
 from middleware.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -38,10 +39,17 @@ def settings_of(ctx: click.Context) -> Settings:
     return settings
 
 
-def parts_of(ctx: click.Context, *, shares_answers: bool = True) -> Parts:
-    """Return the parts of a process, for commands that work on the data themselves."""
+def parts_of(ctx: click.Context, *, shares_answers: bool = True, makes_data: bool = False) -> Parts:
+    """Return the parts of a process, for commands that work on the data themselves.
+
+    Raises ``ConfigError`` where there are no data yet, unless the command may make them.
+    """
     from middleware.app import build_parts
 
-    parts = build_parts(settings_of(ctx), shares_answers=shares_answers)
+    settings = settings_of(ctx)
+    if not (makes_data or (settings.data.is_dir() and any(settings.data.iterdir()))):
+        todo = "`m8crm serve` begins to keep them, `m8crm demo --data DIR` makes some up; --data DIR looks elsewhere"
+        raise ConfigError(str(settings.data), [f"there is nothing yet; {todo}"])
+    parts = build_parts(settings, shares_answers=shares_answers)
     ctx.call_on_close(parts.close)
     return parts

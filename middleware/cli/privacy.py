@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from middleware.cli.output import json_option, parts_of, print_json
+from middleware.cli.server import assert_same_redis
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
     from middleware.app import Parts
     from middleware.model.phone import PhoneNumber
+    from middleware.recordings.service import Recording, Recordings
     from middleware.tenants.tenant import Tenant
 
 
@@ -22,9 +25,9 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def export(ctx: click.Context, customer: str, number: str, as_json: bool) -> None:
-    """Print all that is kept of a number, as JSON: calls as they were sent, what became of them, lookups.
+    """Print all that is kept of a number, as JSON: calls as they were sent, what became of them, recordings, lookups.
 
-    What a CRM has is not in it.
+    Recordings are told with their links and who has used them.  What a CRM has is not in it.
     """
     del as_json  # there is nothing else to print
     from middleware.delivery.calls import speaks_of
@@ -32,13 +35,23 @@ def export(ctx: click.Context, customer: str, number: str, as_json: bool) -> Non
 
     parts = parts_of(ctx)
     tenant, asked = _known(parts, customer, number)
-    calls = []
+    calls, call_ids = [], set()
     for event in Retention(parts.inbox).find(customer, speaks_of(asked, tenant)):
         told = asdict(event) | {"body": event.raw.decode(errors="replace")}
         del told["raw"]
         calls.append(told)
+        call_ids.add(event.call_id or "")
     traces = parts.traces.list(customer=customer, number=str(asked), limit=20_000)
-    print_json({"customer": customer, "events": calls, "lookups": [trace.document() for trace in traces]})
+    found = parts.recordings.find(customer, sorted(call_ids), str(asked))
+    kept = [_recording(parts.recordings, recording) for recording in found]
+    lookups = [trace.document() for trace in traces]
+    print_json({"customer": customer, "events": calls, "recordings": kept, "lookups": lookups})
+
+
+def _recording(recordings: Recordings, recording: Recording) -> dict[str, Any]:
+    accesses = [asdict(access) for access in recordings.list_accesses(recording.id)]
+    told = asdict(recording) | {"link": recordings.link(recording.id), "accesses": accesses}
+    return {name: value for name, value in told.items() if name not in ("tenant_id", "sha256")}
 
 
 @click.command()
@@ -57,19 +70,11 @@ def forget(ctx: click.Context, customer: str, number: str, yes: bool, as_json: b
 
     parts = parts_of(ctx)
     tenant, asked = _known(parts, customer, number)
-    retention, speaks = Retention(parts.inbox), speaks_of(asked, tenant)
     if not (yes or as_json):
-        found = retention.find(customer, speaks)
+        found = Retention(parts.inbox).find(customer, speaks_of(asked, tenant))
         waiting = sum(event.state in ("queued", "waiting", "parked") for event in found)
         click.confirm(f"Remove {len(found)} events, of which {waiting} are not in the CRM yet?", abort=True)
-    removed = retention.forget(customer, speaks)
-    told: dict[str, Any] = {
-        "events": removed.events,
-        "calls": len(removed.call_ids),
-        "recordings": parts.recordings.forget(customer, removed.call_ids),
-        "lookups": parts.traces.forget(customer, str(asked)),
-        "answers_everywhere": parts.lookups.forget(customer, str(asked)),
-    }
+    told = forget_number(parts, tenant, asked)
     if as_json:
         print_json(told)
     else:
@@ -80,6 +85,32 @@ def forget(ctx: click.Context, customer: str, number: str, yes: bool, as_json: b
         )
     if not told["answers_everywhere"]:
         raise ConfigError("M8CRM_REDIS_URL", ["Redis is down, so its answers stay up to a day: do it again"])
+    assert_same_redis(parts.settings)
+
+
+def forget_number(parts: Parts, tenant: Tenant, number: PhoneNumber) -> dict[str, Any]:
+    """Remove all that is kept of the number, and return how much it was.
+
+    Interrupted at any step, it leaves nothing that doing it again would not find: recordings go before their calls, by
+    whose ids they are found, and once more after them, since a worker may have named some anew.
+    """
+    from middleware.delivery.calls import speaks_of
+    from middleware.inbox.retention import Retention
+
+    counted: list[int] = []
+
+    def forget_recordings(call_ids: Sequence[str]) -> None:
+        counted.append(parts.recordings.forget(tenant.id, call_ids, str(number)))
+
+    removed = Retention(parts.inbox).forget(tenant.id, speaks_of(number, tenant), first=forget_recordings)
+    forget_recordings(removed.call_ids)
+    return {
+        "events": removed.events,
+        "calls": len(removed.call_ids),
+        "recordings": sum(counted),
+        "lookups": parts.traces.forget(tenant.id, str(number)),
+        "answers_everywhere": parts.lookups.forget(tenant.id, str(number)),
+    }
 
 
 def _known(parts: Parts, customer: str, number: str) -> tuple[Tenant, PhoneNumber]:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import click
 
 from middleware.cli.output import json_option, print_json, settings_of
-from middleware.cli.running import SERVER_FILE
+from middleware.cli.server import find_server
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -226,11 +226,8 @@ def _own_number(settings: Settings, customer: str) -> str:
 
 
 def _server_url(settings: Settings) -> str:
-    try:
-        told = json.loads((settings.data / SERVER_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return settings.public_url
-    return str(told["base_url"])
+    server = find_server(settings.data)
+    return server.base_url if server else settings.public_url
 
 
 COMMANDS = (trigger,)

@@ -13,12 +13,39 @@ from threading import Lock
 
 from middleware.crm.breaker import Breaker
 from middleware.crm.budget import Budget, Lane, Ledger, SharedBudget
-from middleware.errors import BudgetError, CRMError, NotAskedError, RateLimitedError, TransientError
+from middleware.errors import (
+    BreakerOpenError,
+    BudgetError,
+    CRMAuthError,
+    CRMError,
+    CRMRejectedError,
+    CRMResponseError,
+    CRMTimeoutError,
+    CRMUnavailableError,
+    NotAskedError,
+    RateLimitedError,
+    TransientError,
+)
+from middleware.metrics.counts import NOT_COUNTED, Counts
+from middleware.metrics.names import BREAKER_OPEN_UNTIL, CRM_REQUESTS
 from middleware.model.deadline import Clock, Deadline
 
 MIN_PAUSE, MAX_PAUSE = timedelta(seconds=1), timedelta(hours=1)
 PAUSE = timedelta(seconds=5)  # when the CRM does not say how long
 PATIENCE = 0.5  # seconds that a call waits for its turn, and never more than half of the time it has
+OUTCOMES: dict[type, str] = {  # of requests, as they are counted
+    BreakerOpenError: "breaker",
+    BudgetError: "budget",
+    NotAskedError: "pause",
+    RateLimitedError: "rate_limited",
+    CRMTimeoutError: "timeout",
+    CRMUnavailableError: "unavailable",
+    CRMAuthError: "refused_credentials",
+    CRMRejectedError: "rejected",
+    CRMResponseError: "unreadable",
+    CRMError: "failed",
+    BaseException: "fault",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,10 +57,24 @@ class Account:
     ledger: Ledger = field(default_factory=Ledger)
     shared: SharedBudget | None = None
     sleep: Callable[[float], None] = time.sleep
+    counts: Counts = NOT_COUNTED
 
     @contextmanager
-    def guard(self, lane: Lane, deadline: Deadline) -> Iterator[None]:
-        """Admit one request, or raise at once why it is not sent; what comes of it opens or closes the breaker."""
+    def guard(self, lane: Lane, deadline: Deadline, adapter: str = "") -> Iterator[None]:
+        """Admit one request of the ``adapter``, or raise at once why it is not sent.
+
+        What comes of it opens or closes the breaker, and is counted.
+        """
+        try:
+            with self._admitted(lane, deadline):
+                yield
+        except BaseException as error:
+            self.counts.add(CRM_REQUESTS, adapter, next(OUTCOMES[k] for k in type(error).__mro__ if k in OUTCOMES))
+            raise
+        self.counts.add(CRM_REQUESTS, adapter, "answered")
+
+    @contextmanager
+    def _admitted(self, lane: Lane, deadline: Deadline) -> Iterator[None]:
         self._obey_pause()
         ticket = self.breaker.enter(deadline)
         try:
@@ -99,10 +140,12 @@ class Accounts:
         *,
         share: Callable[[str], SharedBudget] | None = None,
         clock: Clock = time.monotonic,
+        counts: Counts = NOT_COUNTED,
     ) -> None:
         self._folder = folder
         self._share = share
         self._clock = clock
+        self._counts = counts
         self._known: dict[tuple[str, str], Account] = {}
         self._lock = Lock()
 
@@ -122,4 +165,9 @@ class Accounts:
                 self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / name
         shared = self._share(name) if self._share else None
-        return Account(breaker=Breaker(clock=self._clock), ledger=Ledger(path), shared=shared)
+
+        def changed(pause: float) -> None:
+            self._counts.set(BREAKER_OPEN_UNTIL, pause and round(time.time() + pause), tenant_id, source)
+
+        breaker = Breaker(clock=self._clock, changed=changed)
+        return Account(breaker=breaker, ledger=Ledger(path), shared=shared, counts=self._counts)

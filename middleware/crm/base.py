@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 from middleware.crm.budget import Budget
 from middleware.errors import CRMError
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
-from middleware.model.call import CallRecord, LoggedCall, User
+from middleware.model.call import CallRecord, LoggedCall, RecordingFile, User
 from middleware.model.contact import Contact, ContactDraft, Link
 from middleware.model.deadline import Deadline
 from middleware.model.phone import NumberForm, PhoneNumber
@@ -142,6 +142,19 @@ class CRMAdapter(ABC, Generic[SettingsT]):
         """Complete a call that the CRM has with what came later."""
         raise NotImplementedError
 
+    def attach_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> None:
+        """Attach the recording to a call that the CRM has, with exactly one write, streamed from ``recording.file``.
+
+        Asked once for each recording and record, when the file is kept here and the call is written; ``ctx.http.post(…,
+        data=recording.file)`` sends it as it is read.  An error leaves the written call as it is, and this is asked
+        again later.
+        """
+        raise NotImplementedError
+
+    def has_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> bool:
+        """Whether the record has it already: asked before a retry whose outcome is unknown; ``file`` is not read."""
+        raise NotImplementedError
+
     def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
         """Create a task from an action item of the call, unless there is one of the key ``call.task_key(text)``.
 
@@ -194,6 +207,8 @@ OPTIONAL_METHODS = (
     "log_call",
     "find_logged_call",
     "update_call",
+    "attach_recording",
+    "has_recording",
     "create_task",
     "check",
 )

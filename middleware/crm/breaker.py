@@ -7,6 +7,7 @@ purgatory let every waiting call through as a trial.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from threading import Lock
 
@@ -23,10 +24,20 @@ class Breaker:
     """Lets calls through while it is closed, and one trial at a time while it is open.
 
     A ticket is given to every call; the result of one that was given before the breaker last changed is ignored.
+    It opens after ``failures`` in a row.  ``changed`` is told for how many seconds it has just opened, or 0 when it
+    closes; it must be quick.
     """
 
-    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock = time.monotonic,
+        failures: float = FAILURES,
+        changed: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
+        self._patience = failures
+        self._changed = changed
         self._lock = Lock()  # held for an assignment, never during a call
         self._ticket = 0
         self._failures = 0
@@ -54,6 +65,8 @@ class Breaker:
             return
         with self._lock:
             if ticket == self._ticket:
+                if self._pause:
+                    self._changed(0.0)
                 self._failures, self._pause = 0, 0.0
 
     def failed(self, ticket: int) -> None:
@@ -62,10 +75,11 @@ class Breaker:
             if ticket != self._ticket:
                 return
             self._failures += 1
-            if self._pause or self._failures >= FAILURES:
+            if self._pause or self._failures >= self._patience:
                 self._pause = min(max(2 * self._pause, PAUSE), LONGEST)
                 self._next_trial = self._clock() + self._pause
                 self._ticket += 1
+                self._changed(self._pause)
 
     def abandoned(self, ticket: int) -> None:
         """Let another call be the trial: this one was never sent."""

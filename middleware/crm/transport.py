@@ -141,6 +141,29 @@ class _Incoming:
         return -1 if self.is_too_large else len(data)
 
 
+@dataclass(slots=True, kw_only=True)
+class _Stream:
+    """A file that is sent as it is read; what reading raises is kept, since libcurl would print it."""
+
+    file: Any
+    size: int
+    error: Exception | None = None
+
+    def read(self, size: int) -> bytes | int:
+        try:
+            return bytes(self.file.read(size))
+        except Exception as error:
+            self.error = error
+            return pycurl.READFUNC_ABORT
+
+
+def _stream_of(request: requests.PreparedRequest) -> _Stream | None:
+    size = str(request.headers.get("Content-Length", ""))
+    if not (hasattr(request.body, "read") and size.isdecimal()):
+        return None
+    return _Stream(file=request.body, size=int(size))
+
+
 class _Handle:
     """A handle of libcurl and its connection, on ``sock``; most options are set once, for all requests."""
 
@@ -158,13 +181,16 @@ class _Handle:
         not_added = [b"Expect:"] if "Content-Type" in request.headers else [b"Expect:", b"Content-Type:"]
         curl.setopt(pycurl.HTTPHEADER, not_added + [_line(name, value) for name, value in request.headers.items()])
         curl.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
+        stream = _stream_of(request)
         if not is_usual:
-            _set_method(curl, request)
+            _set_method(curl, request, stream)
         incoming.max_bytes = max_bytes
         try:
             curl.perform()
         except pycurl.error as error:  # its message may hold an address
             code = error.args[0]
+            if stream and stream.error:
+                raise stream.error from None
             if incoming.is_too_large:
                 raise CRMResponseError(f"{host} answered more than {max_bytes} bytes") from None
             if code == pycurl.E_OPERATION_TIMEDOUT:
@@ -197,12 +223,16 @@ class _Handle:
         curl.setopt(pycurl.WRITEFUNCTION, self._incoming.take_body)
 
 
-def _set_method(curl: pycurl.Curl, request: requests.PreparedRequest) -> None:
+def _set_method(curl: pycurl.Curl, request: requests.PreparedRequest, stream: _Stream | None) -> None:
     """Set what only a request with a body, or one that changes something, needs."""
     body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-    if not isinstance(body, bytes):
-        raise TypeError("a request's body is text or bytes")
-    if body:
+    if stream is not None:
+        curl.setopt(pycurl.POST, 1)
+        curl.setopt(pycurl.POSTFIELDSIZE_LARGE, stream.size)
+        curl.setopt(pycurl.READFUNCTION, stream.read)
+    elif not isinstance(body, bytes):
+        raise TypeError("a request's body is text, bytes or a file, with its Content-Length")
+    elif body:
         # read by a function that cannot begin anew: so libcurl never sends a body twice, as it otherwise does
         # when a connection that it uses again turns out to be dead
         curl.setopt(pycurl.POST, 1)

@@ -66,6 +66,11 @@ def record_of(
     )
 
 
+def numbers_of(heard: Heard) -> set[str]:
+    """Return every number that is the call's, on either side."""
+    return {number for number in (heard.contact, heard.referred_to, heard.referred_by, *heard.own) if number}
+
+
 def digest_of(record: CallRecord) -> str:
     """Return what tells two states of a call's record apart."""
     return hashlib.sha256(repr(record).encode()).hexdigest()
@@ -84,6 +89,6 @@ def speaks_of(number: PhoneNumber, tenant: Tenant) -> Callable[[Body], bool]:
             heard = hear_body(body, tenant)
         except (FieldErrors, UnreadableBody):
             return False
-        return str(number) in (heard.contact, heard.referred_to, heard.referred_by, *heard.own)
+        return str(number) in numbers_of(heard)
 
     return speaks

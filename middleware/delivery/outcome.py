@@ -78,8 +78,8 @@ class Dead:
 Outcome = Delivered | Parked | Ignored | Retry | Wait | Paused | Dead
 
 
-def outcome_of(error: BaseException) -> Outcome:
-    """Return what to do about what an adapter raised; anything but a ``CRMError`` is the adapter's bug."""
+def outcome_of(error: BaseException, what: str = "the call") -> Outcome:
+    """Return what to do about what an adapter raised as it wrote ``what``; not a ``CRMError``: the adapter's bug."""
     name = type(error).__name__
     text = f": {error.vendor_text}" if isinstance(error, CRMError) and error.vendor_text else ""
     match error:
@@ -93,7 +93,7 @@ def outcome_of(error: BaseException) -> Outcome:
             words = f"The CRM refuses the credentials or a right is missing{text}. Mend the customer's file, or retry."
             return Paused(words=words, error=name)
         case CRMRejectedError() | UnsupportedError():
-            return Dead(words=f"The CRM refuses the call ({error}){text}", error=name)
+            return Dead(words=f"The CRM refuses {what} ({error}){text}", error=name)
         case CRMError():
             words = f"The CRM's answer cannot be read ({error}){text}"
         case _:  # its message may hold anything

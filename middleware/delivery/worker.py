@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from threading import Event, Lock, Thread
@@ -17,23 +18,34 @@ from sqlalchemy import Row
 
 from middleware.crm.threads import DaemonPool
 from middleware.delivery import schedule
-from middleware.delivery.calls import digest_of, hear_body, merged_event, record_of
+from middleware.delivery.attach import (
+    AttachJob,
+    AttachmentKeeper,
+    attach_recordings,
+    channel_of,
+    crm_of,
+    is_wanted,
+    outcome_of_attaching,
+)
+from middleware.delivery.calls import digest_of, hear_body, merged_event, numbers_of, record_of
 from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
 from middleware.delivery.skip import why_skipped
 from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
-from middleware.inbox.calls import Heard
+from middleware.inbox.calls import Heard, hear
 from middleware.inbox.planning import Plan, Planner
 from middleware.inbox.queue import LEASE, Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
 from middleware.inbox.store import Body, Inbox, StoredCall, body_of
+from middleware.metrics.counts import NOT_COUNTED, Counts
+from middleware.metrics.names import DELIVERY_ATTEMPTS, DELIVERY_SECONDS
 from middleware.model.call import CallRecord, Media
 from middleware.model.deadline import Deadline
 from middleware.model.phone import NumberKind
 from middleware.receivers.body import UnreadableBody
 from middleware.receivers.fields import FieldErrors
 from middleware.tenants.registry import Tenants
-from middleware.tenants.tenant import Tenant
+from middleware.tenants.tenant import Source, Tenant
 
 HARD_DEADLINE = timedelta(seconds=10)  # of one attempt, all its requests together
 NOTE_WITHIN = timedelta(seconds=15)  # how an attempt ended: else it is in doubt, and its lane waits for the lease
@@ -53,22 +65,29 @@ OnDelivered = Callable[[str, str], None]
 class MediaKeeper(Protocol):
     """Keeps recordings (``Recordings``)."""
 
-    def note(self, tenant_id: str, call_key: str, media: Iterable[Media]) -> int:
+    def note(self, tenant_id: str, call_key: str, media: Iterable[Media], numbers: Iterable[str]) -> int:
         """Remember what a sender has named for a call."""
 
     def link_of(self, tenant_id: str, call_key: str) -> str | None:
         """Return the link that a call's log bears."""
 
+    def loss_of(self, tenant_id: str, call_key: str) -> str | None:
+        """Return what the log says of a recording that nobody will hear."""
+
 
 class NoMedia:
     """Keeps nothing."""
 
-    def note(self, _tenant_id: str, _call_key: str, _media: Iterable[Media]) -> int:
+    def note(self, _tenant_id: str, _call_key: str, _media: Iterable[Media], _numbers: Iterable[str]) -> int:
         """Forget it."""
         return 0
 
     def link_of(self, _tenant_id: str, _call_key: str) -> str | None:
         """Return no link."""
+        return None
+
+    def loss_of(self, _tenant_id: str, _call_key: str) -> str | None:
+        """Miss nothing."""
         return None
 
 
@@ -82,8 +101,10 @@ class Worker:
         *,
         on_delivered: OnDelivered = lambda _tenant_id, _number: None,
         media: MediaKeeper | None = None,
+        attachments: AttachmentKeeper | None = None,
         random: Callable[[], float] = random.random,
         hard_deadline: timedelta = HARD_DEADLINE,
+        counts: Counts = NOT_COUNTED,
     ) -> None:
         self._inbox = inbox
         self._tenants = tenants
@@ -93,8 +114,10 @@ class Worker:
         self._purge_at = inbox.now()
         self._on_delivered = on_delivered
         self._media = media or NoMedia()
+        self._attachments = attachments
         self._random = random
         self._hard_deadline = hard_deadline
+        self._counts = counts
         self._pool = DaemonPool("delivery")
         self._running: set[Future[int]] = set()
         self._lock = Lock()
@@ -182,7 +205,7 @@ class Worker:
             decide = partial(self._decide, tenant)
             call_id = self._planner.plan(row, heard, known, tenant.calls.join_within, decide)
             if call_id and heard.event.media:
-                self._media.note(tenant.id, call_id, heard.event.media)
+                self._media.note(tenant.id, call_id, heard.event.media, numbers_of(heard))
         except FieldErrors as error:
             self._planner.set_aside(row.seq, json.dumps(error.errors, default=str))
         except StorageError:
@@ -191,24 +214,26 @@ class Worker:
             log.error("event_not_composed", event_id=row.id, customer=row.tenant, error=type(error).__name__)
             self._planner.set_aside(row.seq, json.dumps({"event": [type(error).__name__]}))
 
-    def _decide(self, tenant: Tenant, bodies: Sequence[Body]) -> Plan:
+    def _decide(self, tenant: Tenant, call: StoredCall) -> Plan:
         """Return where the call is written, and when, or why it is not."""
-        event = merged_event(bodies, tenant)
+        event = merged_event(call.bodies, tenant)
         if not event.kind.is_logged:
             return Plan(state="noted", reason="Nothing says yet that the call has ended.")
-        record = record_of(StoredCall(id="", key="", bodies=tuple(bodies)), event, tenant)
+        record = record_of(call, event, tenant)
         kind = record.contact_number.kind
-        if record.contact_number.e164 in tenant.own_numbers or kind not in (NumberKind.DIALLABLE, NumberKind.OPAQUE):
+        is_named = kind is NumberKind.ANONYMOUS and event.contact_id is not None  # withheld, but a sender knows who
+        is_somebody = is_named or kind in (NumberKind.DIALLABLE, NumberKind.OPAQUE)
+        if record.contact_number.e164 in tenant.own_numbers or not is_somebody:
             return Plan(state="ignored", reason=f"The other side is {kind.value} or the customer's own number.")
         if reason := why_skipped(event, record, tenant):
             return Plan(state="ignored", reason=reason)
         if not tenant.calls.log_to:
             return Plan(state="ignored", reason="The customer has no CRM that calls are logged to.")
         now = self._inbox.now().timestamp()
-        patience = bodies[0].received_at.timestamp() + tenant.calls.wait.total_seconds()
+        patience = call.bodies[0].received_at.timestamp() + tenant.calls.wait.total_seconds()
         if event.started_at is None:  # a word about a call that others will tell more of
             return Plan(channels=dict.fromkeys(tenant.calls.log_to, patience))
-        missing = set(tenant.calls.expect) - {body.sender for body in bodies}
+        missing = set(tenant.calls.expect) - {body.sender for body in call.bodies}
         waits = [name for name in tenant.calls.log_to if missing and self._is_final(tenant, name)]
         return Plan(channels={name: patience if name in waits else now for name in tenant.calls.log_to})
 
@@ -220,7 +245,7 @@ class Worker:
     # one lane -----------------------------------------------------------------------------------------
     def _work_lane(self, place: Lane) -> int:
         tenant = self._tenants.get(place.tenant_id)
-        source = tenant.source(place.channel) if tenant else None
+        source = tenant.source(crm_of(place.channel)) if tenant else None
         if tenant is None or source is None or place.paused_revision == tenant.revision:
             self._queue.release(place, due_at=self._at(RECHECK))
             return 0
@@ -251,9 +276,18 @@ class Worker:
 
     def _attempt(self, tenant: Tenant, place: Lane, claimed: Claimed) -> Outcome:
         began = time.monotonic()
-        outcome, record = self._try(tenant, place, claimed)
-        took = round((time.monotonic() - began) * 1000)
+        source = tenant.source(crm_of(place.channel))
+        assert source is not None
+        is_attaching = source.name != place.channel
+        outcome, record = self._try(tenant, source, claimed, is_attaching=is_attaching)
+        seconds = time.monotonic() - began
+        took = round(seconds * 1000)
         changes = self._changes(claimed, outcome)
+        then = None
+        if is_attaching:  # the record is the other channel's
+            changes = {name: value for name, value in changes.items() if name not in ("external_id", "url")}
+        elif isinstance(outcome, Delivered) and self._has_recordings(tenant, source, claimed, outcome):
+            then = channel_of(source.name)
         if record:
             changes["written"] = digest_of(record)
         told = {
@@ -262,9 +296,11 @@ class Worker:
             "error": getattr(outcome, "error", None),
             "words": outcome.words,
         }
-        self._note(partial(self._queue.finish, place, claimed, changes, told, record))
+        self._note(partial(self._queue.finish, place, claimed, changes, told, record, then=then))
         if record:
             self._on_delivered(tenant.id, str(record.contact_number))
+        self._counts.add(DELIVERY_ATTEMPTS, tenant.id, place.channel, str(told["outcome"]))
+        self._counts.observe(DELIVERY_SECONDS, seconds, source.adapter.name)
         log.info(
             "delivery",
             event_id=claimed.call.bodies[0].event_id,
@@ -288,35 +324,75 @@ class Worker:
                 if deadline.is_over or self._stopping.wait(RETRY_NOTE):
                     raise
 
-    def _try(self, tenant: Tenant, place: Lane, claimed: Claimed) -> tuple[Outcome, CallRecord | None]:
+    def _has_recordings(self, tenant: Tenant, source: Source, claimed: Claimed, outcome: Delivered) -> bool:
+        """Whether recordings are kept that the record does not have."""
+        if self._attachments is None or not is_wanted(tenant, source):
+            return False
+        try:
+            return bool(self._attachments.missing(tenant.id, claimed.call.id, source.name, outcome.logged))
+        except StorageError:  # whoever attaches them will see; how this attempt ended must be written all the same
+            return True
+
+    def _try(
+        self, tenant: Tenant, source: Source, claimed: Claimed, *, is_attaching: bool
+    ) -> tuple[Outcome, CallRecord | None]:
         """Return how the attempt ended, and the call when it is in the CRM now."""
         if claimed.crashes >= schedule.MAX_CRASHES:
             words = f"Set aside: {claimed.crashes} workers died while they delivered it."
             return Dead(words=words, error="Crashed"), None
-        source = tenant.source(place.channel)
-        assert source is not None
         try:
-            event = merged_event(claimed.call.bodies, tenant)
-            if event.media:  # noted already, unless who planned the call was killed, or calls have become one
-                self._media.note(tenant.id, claimed.call.id, event.media)
-            link = self._media.link_of(tenant.id, claimed.call.id) if event.media else None
-            record = record_of(claimed.call, event, tenant, source.adapter.log_format, link)
+            record = self._record(tenant, source, claimed)
+        except StorageError:  # ours; the CRM was not asked
+            return Wait(words="Nothing was sent: the middleware's own database failed.", wait=None), None
+        except Exception as error:
+            return outcome_of(error), None
+        if is_attaching:
+            return self._attach(tenant, source, claimed, record), None
+        outcome = self._write(tenant, source, claimed, record)
+        return outcome, record if isinstance(outcome, Delivered) else None
+
+    def _write(self, tenant: Tenant, source: Source, claimed: Claimed, record: CallRecord) -> Outcome:
+        try:
             if claimed.earlier and not claimed.is_in_doubt and claimed.written == digest_of(record):
-                return Delivered(words="The CRM has all of it.", logged=claimed.earlier), None
+                return Delivered(words="The CRM has all of it.", logged=claimed.earlier)
             job = Job(
                 tenant=tenant, source=source, call=record, is_in_doubt=claimed.is_in_doubt, earlier=claimed.earlier
             )
-            deadline = Deadline.after(self._hard_deadline)
-            future = self._pool.submit(write_call, job, deadline)
-            try:
-                outcome = future.result(timeout=self._hard_deadline.total_seconds())
-                return outcome, record if isinstance(outcome, Delivered) else None
-            except TimeoutError:
-                if future.done():  # the adapter itself raised it
-                    raise
-                raise CRMTimeoutError("no answer in time") from None
+            return self._in_time(partial(write_call, job))
         except BaseException as error:
-            return outcome_of(error), None
+            return outcome_of(error)
+
+    def _attach(self, tenant: Tenant, source: Source, claimed: Claimed, record: CallRecord) -> Outcome:
+        """Attach the call's recordings; whatever comes of it, the call stays as it is written."""
+        try:
+            logged = self._queue.find_logged(claimed.call_seq, source.name)
+            if logged is None or self._attachments is None or not is_wanted(tenant, source):
+                return Ignored(words="The CRM has no record to attach recordings to, or they are not wanted any more.")
+            job = AttachJob(tenant=tenant, source=source, call=record, logged=logged, keeper=self._attachments)
+            return self._in_time(partial(attach_recordings, job))
+        except BaseException as error:
+            return outcome_of_attaching(error)
+
+    def _in_time(self, work: Callable[[Deadline], Outcome]) -> Outcome:
+        """Return what ``work`` returns, or raise, after the hard deadline if not before: an adapter may hang."""
+        future = self._pool.submit(work, Deadline.after(self._hard_deadline))
+        try:
+            return future.result(timeout=self._hard_deadline.total_seconds())
+        except TimeoutError:
+            if future.done():  # the adapter itself raised it
+                raise
+            raise CRMTimeoutError("no answer in time") from None
+
+    def _record(self, tenant: Tenant, source: Source, claimed: Claimed) -> CallRecord:
+        """Return the call as it is written into this CRM, with what became of its recording."""
+        event, call_id, link = merged_event(claimed.call.bodies, tenant), claimed.call.id, None
+        if event.media:  # noted already, unless who planned the call was killed, or calls have become one
+            heard = hear(event, claimed.call.bodies[0].received_at, tenant)
+            self._media.note(tenant.id, call_id, event.media, numbers_of(heard))
+            link = self._media.link_of(tenant.id, call_id)
+            if link is None and (loss := self._media.loss_of(tenant.id, call_id)):
+                event = replace(event, facts={**event.facts, "Recording": loss})
+        return record_of(claimed.call, event, tenant, source.adapter.log_format, link)
 
     def _changes(self, claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
         now = self._inbox.now().timestamp()
@@ -327,8 +403,8 @@ class Worker:
                     "finished_at": now,
                     "external_id": outcome.logged.external_id,
                     "url": outcome.logged.url,
-                    "maybe_duplicate": outcome.maybe_duplicate,
                     "in_doubt": False,
+                    **({"maybe_duplicate": True} if outcome.maybe_duplicate else {}),  # which no update makes undone
                 }
             case Ignored() | Dead():
                 return {"state": "ignored" if isinstance(outcome, Ignored) else "dead", "finished_at": now}

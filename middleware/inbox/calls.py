@@ -8,9 +8,9 @@ start (specs/004) meets a call of its number that has just ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -25,6 +25,7 @@ KINDS = tuple(
     EventKind[name] for name in "CALL_ENDED VOICEMAIL RECORDING ANALYSIS ANSWERED RINGING COMPONENT UNKNOWN".split()
 )
 ENDINGS = (Ending.ANSWERED, Ending.VOICEMAIL, Ending.TIMED_OUT, Ending.ABANDONED, Ending.MISSED)  # who was reached wins
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _SINGLE = (
     "agent username answer_group user_id referred_to referred_by call_type caller_name contact_id summary sentiment "
     "answered_at talk_time wait_time"
@@ -52,6 +53,11 @@ class Heard:
         """When its call, or leg, was over."""
         return self.begin + (self.event.duration or timedelta())
 
+    @property
+    def is_word(self) -> bool:
+        """Whether it is a word about a call, and does not tell when that began."""
+        return self.event.started_at is None
+
     def marks(self) -> tuple[list[str], list[str]]:
         """Return what others of the same call have one of in common with it: ids, and the contact at that time."""
         ids = [f"id {call_id}" for call_id in self.event.call_ids]
@@ -61,11 +67,12 @@ class Heard:
 def hear(event: CallEvent, received_at: datetime, tenant: Tenant) -> Heard:
     """Return the event with its sides told apart."""
     _, contact, own = tell_sides(event, tenant)
+    is_withheld = contact.kind is NumberKind.ANONYMOUS  # by whom is not told: several may call at once
     others = {_text(number, tenant) for number in event.other_numbers}
     return Heard(
         event=event,
         received_at=received_at,
-        contact=str(contact) or None,
+        contact=None if is_withheld else str(contact),
         own=frozenset(number for number in {str(own), *others} if number),
         referred_to=_text(event.referred_to, tenant),
         referred_by=_text(event.referred_by, tenant),
@@ -94,11 +101,35 @@ def is_same_call(one: Heard, other: Heard, join_within: timedelta) -> bool:
         return True
     if one.contact is None or one.contact != other.contact:
         return False
-    if one.event.started_at is None or other.event.started_at is None:
+    if one.is_word or other.is_word:
         return _is_late_word(one, other, join_within) or _is_late_word(other, one, join_within)
     if one.own & other.own and abs(one.begin - other.begin) <= join_within:
         return True
     return _is_transfer(one, other, join_within) or _is_transfer(other, one, join_within)
+
+
+def is_surely_same(one: Heard, other: Heard, join_within: timedelta) -> bool:
+    """Whether nothing that is told later can show that the two speak of different calls; symmetric."""
+    if one.is_word or other.is_word:
+        return bool(set(one.event.call_ids) & set(other.event.call_ids))
+    return is_same_call(one, other, join_within)
+
+
+def kin_of(start: int, together: Mapping[int, Heard], join_within: timedelta) -> set[int]:
+    """Return the event and those that are bound to it, directly or by others of them."""
+    kin, fresh = {start}, [start]
+    while fresh:
+        one = together[fresh.pop()]
+        found = {seq for seq in together.keys() - kin if is_surely_same(one, together[seq], join_within)}
+        kin |= found
+        fresh += found
+    return kin
+
+
+def distance(word: Heard, call: Heard) -> tuple[bool, timedelta, str, str]:
+    """Return how far the end of a call is from when the word came, to compare: what begins later is far."""
+    span = abs(word.received_at - call.end)
+    return call.begin > word.received_at, span, call.event.sender, call.event.key
 
 
 def merge(heard: Iterable[Heard], join_within: timedelta) -> CallEvent:
@@ -108,8 +139,9 @@ def merge(heard: Iterable[Heard], join_within: timedelta) -> CallEvent:
     first = ranked[0].event
     started_at, duration = _span(ranked)
     events = [one.event for one in ranked]
-    earliest = min(one.begin for one in ranked)
-    beginning = next(one.event for one in ranked if one.begin - earliest <= join_within)
+    timed = [one for one in ranked if not one.is_word] or ranked
+    earliest = min(one.begin for one in timed)
+    beginning = next(one.event for one in timed if one.begin - earliest <= join_within)
     changes: dict[str, Any] = {name: _first(events, name) for name in _SINGLE}
     return replace(
         first,
@@ -142,8 +174,7 @@ def _text(number: str | None, tenant: Tenant) -> str | None:
 
 
 def _is_late_word(late: Heard, call: Heard, join_within: timedelta) -> bool:
-    is_late = late.event.started_at is None and call.event.started_at is not None
-    return is_late and call.begin - join_within <= late.received_at <= call.end + LATE
+    return late.is_word and not call.is_word and call.begin - join_within <= late.received_at <= call.end + LATE
 
 
 def _is_transfer(leg: Heard, following: Heard, join_within: timedelta) -> bool:
@@ -163,7 +194,8 @@ def _latest(heard: Iterable[Heard]) -> list[Heard]:
 def _rank(one: Heard) -> tuple[int, int, datetime, str]:
     event = one.event
     sender = SENDERS.index(event.sender) if event.sender in SENDERS else len(SENDERS)
-    return sender, KINDS.index(event.kind), one.begin, event.key
+    begin = event.started_at or _NEVER  # when a word came tells nothing of the call
+    return sender, KINDS.index(event.kind), begin, event.key
 
 
 def _span(ranked: Sequence[Heard]) -> tuple[datetime | None, timedelta | None]:

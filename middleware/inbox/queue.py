@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exists, select, update
 
+from middleware.inbox.due import Due
 from middleware.inbox.store import Inbox, StoredCall, bodies_of
 from middleware.inbox.tables import attempt, call, delivery, lane, logged_call
 from middleware.model.call import CallRecord, LoggedCall
@@ -47,6 +48,7 @@ class Queue:
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self._database = inbox.database
+        self._due = Due(inbox)
         self.owner = secrets.token_hex(8)
 
     def claim_lanes(self, limit: int) -> list[Lane]:
@@ -115,12 +117,26 @@ class Queue:
             written=row.written,
         )
 
+    def find_logged(self, call_seq: int, channel: str) -> LoggedCall | None:
+        """Return how a CRM has the call."""
+        wanted = and_(delivery.c.call_seq == call_seq, delivery.c.channel == channel)
+        with self._database.read() as connection:
+            row = connection.execute(select(delivery.c.external_id, delivery.c.url).where(wanted)).first()
+        return LoggedCall(external_id=row.external_id, url=row.url) if row and row.external_id else None
+
     def finish(
-        self, place: Lane, claimed: Claimed, changes: dict[str, Any], told: dict[str, Any], record: CallRecord | None
+        self,
+        place: Lane,
+        claimed: Claimed,
+        changes: dict[str, Any],
+        told: dict[str, Any],
+        record: CallRecord | None,
+        *,
+        then: str | None = None,
     ) -> None:
         """Write how the attempt ended: ``changes`` to the delivery, ``told`` for people, ``record`` if it was logged.
 
-        A call of which more has come meanwhile is due again.
+        A call of which more has come meanwhile is due again; ``then`` is a channel on which it is due next.
         """
         with self._database.write(place.tenant_id) as connection:  # whoever adds to the call comes before or after
             version = connection.execute(select(call.c.version).where(call.c.seq == claimed.call_seq)).scalar()
@@ -130,6 +146,8 @@ class Queue:
             connection.execute(attempt.insert().values(delivery_id=claimed.id, at=self._now(), **told))
             if record:
                 self._remember(connection, place, claimed, record, changes.get("url"))
+            if then:
+                self._due.follow(connection, place.tenant_id, claimed.call_seq, then)
 
     def _remember(
         self, connection: Connection, place: Lane, claimed: Claimed, record: CallRecord, url: str | None

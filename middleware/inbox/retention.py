@@ -67,9 +67,16 @@ class Retention:
         found = (self._inbox.find_event(event_id) for event_id in self._ids(tenant_id, speaks))
         return [stored for stored in found if stored]
 
-    def forget(self, tenant_id: str, speaks: Speaks) -> Removed:
-        """Remove what :meth:`find` returns, also what waits; when this returns nothing of it is left on the disk."""
+    def forget(
+        self, tenant_id: str, speaks: Speaks, first: Callable[[Sequence[str]], object] = lambda _call_ids: None
+    ) -> Removed:
+        """Remove what :meth:`find` returns, also what waits; when this returns nothing of it is left on the disk.
+
+        ``first`` is told the ids of the calls, and removes what is kept elsewhere under them: what is interrupted is
+        found once more while the calls are there.
+        """
         ids = self._ids(tenant_id, speaks)
+        first(self._call_ids(ids))
         call_ids: list[str] = []
         for start in range(0, len(ids), BATCH):
             wanted = event.c.id.in_(ids[start : start + BATCH])
@@ -79,6 +86,14 @@ class Retention:
                 connection.execute(delete(event).where(wanted))
         self._database.compact()
         return Removed(events=len(ids), call_ids=tuple(call_ids))
+
+    def _call_ids(self, ids: Sequence[str]) -> list[str]:
+        found: set[str] = set()
+        for start in range(0, len(ids), BATCH):
+            theirs = select(call.c.id).join(event, event.c.call_seq == call.c.seq)
+            with self._database.read() as connection:
+                found.update(connection.execute(theirs.where(event.c.id.in_(ids[start : start + BATCH]))).scalars())
+        return sorted(found)
 
     def _ids(self, tenant_id: str, speaks: Speaks) -> list[str]:
         """Return the ids of the events, found by reading all of the customer's: a number may stand anywhere."""

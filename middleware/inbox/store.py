@@ -19,6 +19,8 @@ from middleware.errors import StorageError
 from middleware.inbox.committer import Committer
 from middleware.inbox.database import open_database
 from middleware.inbox.tables import attempt, call, delivery, event, lane, logged_call
+from middleware.metrics.counts import NOT_COUNTED, Counts
+from middleware.metrics.names import EVENTS
 
 Status = Literal["accepted", "duplicate", "quarantined"]
 
@@ -57,6 +59,7 @@ class StoredEvent:
     due_at: datetime | None = None
     external_id: str | None = None
     url: str | None = None
+    call_id: str | None = None
     attempts: tuple[Attempt, ...] = ()
 
 
@@ -97,11 +100,14 @@ _BODY = (event.c.id, event.c.sender, event.c.raw, event.c.content_type, event.c.
 class Inbox:
     """The durable store of events; one per process, shared by its threads."""
 
-    def __init__(self, database_url: str, *, key: bytes, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database_url: str, *, key: bytes, now: Callable[[], datetime], counts: Counts = NOT_COUNTED
+    ) -> None:
         self.database = open_database(database_url)
         self._committer = Committer(self.database)
         self.now = now
         self._key = key
+        self._counts = counts
 
     def accept(
         self,
@@ -152,8 +158,10 @@ class Inbox:
 
         def stored(result: str | StorageError) -> None:
             if isinstance(result, StorageError):
+                self._counts.add(EVENTS, tenant_id, sender, "refused")
                 return done(result)
             status: Status = "duplicate" if result != event_id else "accepted" if errors is None else "quarantined"
+            self._counts.add(EVENTS, tenant_id, sender, status)
             return done(Accepted(id=result, status=status))
 
         self._committer.store(row, stored)
@@ -305,9 +313,9 @@ def body_of(row: Any) -> Body:
     )
 
 
-_EVENTS = select(event, call.c.state.label("call_state"), call.c.reason.label("call_reason")).outerjoin(
-    call, event.c.call_seq == call.c.seq
-)
+_EVENTS = select(
+    event, call.c.id.label("call_id"), call.c.state.label("call_state"), call.c.reason.label("call_reason")
+).outerjoin(call, event.c.call_seq == call.c.seq)
 
 
 def _stored(row: Row[Any], deliveries: Sequence[Row[Any]], attempts: tuple[Attempt, ...] = ()) -> StoredEvent:
@@ -324,6 +332,7 @@ def _stored(row: Row[Any], deliveries: Sequence[Row[Any]], attempts: tuple[Attem
         due_at=datetime.fromtimestamp(min(waiting), UTC) if waiting else None,
         external_id=next((d.external_id for d in deliveries if d.external_id), None),
         url=next((d.url for d in deliveries if d.url), None),
+        call_id=row.call_id,
         attempts=attempts,
     )
 

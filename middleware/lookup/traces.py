@@ -67,12 +67,23 @@ class KeptTrace:
 
 
 class TraceLog:
-    """The traces of this machine in the database at ``path``; one per process."""
+    """The traces of this machine in the database at ``path``; one per process.
 
-    def __init__(self, path: Path, *, key: bytes, now: Callable[[], float] = time.time) -> None:
+    ``after_batch`` is called, at most once a second, after lookups: others write what they know of them then, too.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        key: bytes,
+        now: Callable[[], float] = time.time,
+        after_batch: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path = path
         self._key = key
         self._now = now
+        self._after_batch = after_batch
         self._waiting: deque[tuple[float, Trace, float, str, str, Result]] = deque(maxlen=MAX_WAITING)
         self._wake = threading.Event()
         self._writing = threading.Lock()
@@ -170,6 +181,7 @@ class TraceLog:
             time.sleep(BATCH_EVERY)  # what comes meanwhile goes into the same transaction
             self._wake.clear()
             self.flush(BREATH)
+            self._after_batch()
 
 
 def _kept(row: dict[str, Any]) -> KeptTrace:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from middleware.model.contact import Contact
 from middleware.model.phone import PhoneNumber
@@ -190,3 +190,18 @@ class LoggedCall:
 
     external_id: str
     url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingFile:
+    """A recording of a call, to be attached to its record in the CRM.
+
+    ``key`` is unique for the recording and the same for every retry.  ``file`` is read once, from its front, in pieces:
+    it may be an object store's, so it cannot be rewound; ``size`` is how many bytes come.
+    """
+
+    key: str
+    name: str  # e.g. ``recording-5f2c….wav``
+    content_type: str
+    size: int
+    file: BinaryIO

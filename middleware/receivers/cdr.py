@@ -25,7 +25,7 @@ from middleware.receivers.fields import (
     load,
     plain_text,
 )
-from middleware.receivers.form import items_of
+from middleware.receivers.form import is_place, items_of
 
 SENDER = "cdr"
 _timezones = cache(available_timezones)  # opens every file of the tz database: 20 ms
@@ -217,12 +217,12 @@ def _pairs(told: object) -> dict[str, Any]:
     """Return keys and values, of an object, a JSON string, or a list of ``{"key": …, "value": …}`` or objects."""
     if isinstance(told, str):
         told = _read(told)
-    if isinstance(told, dict) and not (told and all(key.isdigit() for key in told)):
+    if isinstance(told, dict) and not (told and all(map(is_place, told))):
         lower = {key.lower(): value for key, value in told.items()}
         label = plain_text(lower.get("key"))
         return {label: lower["value"]} if label and len(lower) == 2 and "value" in lower else _texts(told)
     if isinstance(told, list | dict):
-        return {key: value for item in items_of(told) if isinstance(item, dict) for key, value in _pairs(item).items()}
+        return {key: value for item in items_of(told) for key, value in _pairs(item).items()}
     return {}
 
 

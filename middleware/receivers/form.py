@@ -41,7 +41,7 @@ def _read_parts(raw: bytes, options: dict[str, str]) -> Pairs:
         _, form, _ = parser.parse(io.BytesIO(raw), MULTIPART, len(raw), options)
     except (ValueError, HTTPException):
         raise UnreadableBody("The body is no form.") from None
-    return list(form.items(multi=True))
+    return [(name or "", value) for name, value in form.items(multi=True)]  # a part may come without a name
 
 
 def path_of(name: str) -> list[str]:
@@ -68,9 +68,14 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return document
 
 
+def is_place(step: str) -> bool:
+    """Whether a step of a name is one of a list: a number, or nothing."""
+    return not step or step.isdigit()
+
+
 def items_of(value: object) -> list[Any]:
     """Return the members of a list, however it came; nothing is an empty list."""
-    if isinstance(value, dict) and value and all(key.isdigit() for key in value):
+    if isinstance(value, dict) and value and all(map(is_place, value)):
         return list(value.values())
     if value is None or value == "":
         return []

@@ -19,8 +19,11 @@ from sqlalchemy import Row
 
 from middleware.crm.threads import DaemonPool
 from middleware.errors import RecordingError, RecordingRefusedError, StorageError
+from middleware.metrics.counts import NOT_COUNTED, Counts
+from middleware.metrics.names import RECORDING_BYTES, RECORDINGS
 from middleware.recordings.address import Outside, check_host, read_url
 from middleware.recordings.fetch import Fetched, Limits, fetch
+from middleware.recordings.ledger import Settled
 from middleware.recordings.service import Recordings
 from middleware.recordings.store import make_incoming
 
@@ -32,11 +35,13 @@ LAST_LOOK = 20.0  # seconds before a link dies there is one more attempt
 SAVING = 120.0  # seconds that a store may take beside the fetch; a lease outlasts both
 
 log = structlog.get_logger("m8crm.recordings")
-Changed = Callable[[str, str], None]
 
 
 class FetchLane:
-    """Fetches what is due; ``changed`` is told customer and call of every recording that is kept or lost."""
+    """Fetches what is due; ``changed`` is told customer and call of every recording that is kept or lost.
+
+    It is told within the transaction that says so: what follows from it is never missed.
+    """
 
     def __init__(
         self,
@@ -44,8 +49,9 @@ class FetchLane:
         *,
         outside: Outside | None = None,
         limits: Limits | None = None,
-        changed: Changed = lambda _tenant_id, _call_key: None,
+        changed: Settled = lambda _connection, _tenant_id, _call_key: None,
         random: Callable[[], float] = random.random,
+        counts: Counts = NOT_COUNTED,
     ) -> None:
         self._recordings = recordings
         self._ledger = recordings.ledger
@@ -53,6 +59,7 @@ class FetchLane:
         self._limits = limits or Limits()
         self._changed = changed
         self._random = random
+        self._counts = counts
         self._pool = DaemonPool("recordings")
         self._running: dict[Future[None], str] = {}
         self._lock = Lock()
@@ -131,7 +138,8 @@ class FetchLane:
         began = time.monotonic()
         changes = self._try(row)
         state = changes.get("state", "waiting")
-        if not self._ledger.finish(row, **changes):  # it was forgotten meanwhile, or others try it now
+        settled = None if state == "waiting" else self._changed
+        if not self._ledger.finish(row, settled, **changes):  # it was forgotten meanwhile, or others try it now
             if state == "kept":
                 self._ledger.orphan(row, changes["sha256"])
                 self._recordings.remove_files()
@@ -140,7 +148,8 @@ class FetchLane:
         write = log.error if state in ("failed", "expired") else log.info
         write("recording", recording=row.id, customer=row.tenant, state=state, attempt=row.attempts, ms=ms)
         if state != "waiting":
-            self._changed(row.tenant, row.call_key)
+            self._counts.add(RECORDINGS, row.tenant, state)
+            self._counts.add(RECORDING_BYTES, row.tenant, by=changes.get("bytes", 0))
 
     def _try(self, row: Row[Any]) -> dict[str, Any]:
         """Return what is to be written of the attempt."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, text, update
 
 from middleware.errors import RecordingError
 from middleware.inbox.database import Database
-from middleware.recordings.tables import recording, recording_access
+from middleware.recordings.tables import recording, recording_access, recording_attachment, recording_number
 
 PER_TENANT = 4  # fetches at the same time, over all processes: a hung file server is its customer's trouble only
 REMOVAL_LEASE = 180.0  # seconds; longer than a store takes to say that it failed
+Settled = Callable[[Connection, str, str], None]  # customer and call
 _USERS = recording.c.state.in_(("waiting", "kept"))
 
 
@@ -29,11 +30,12 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> int:
+    def add(self, rows: Sequence[dict[str, Any]], numbers: Iterable[str] = ()) -> int:
         """Add what is not known yet, and return how many that were; what is known goes over to the call it names.
 
-        Two calls may turn out to be one, and the link to a recording may be dead by then.
+        Two calls may turn out to be one, and the link to a recording may be dead by then.  ``numbers`` are keyed.
         """
+        numbers = list(numbers)
         count = 0
         with self._database.write() as connection:
             for row in sorted(rows, key=itemgetter("source")):  # in one order everywhere: nobody waits in a circle
@@ -41,11 +43,46 @@ class Ledger:
                     self._database.insert(recording).values(row).on_conflict_do_nothing()
                 ).rowcount
                 count += added
-                if not added:
-                    known = and_(recording.c.tenant == row["tenant"], recording.c.source == row["source"])
-                    moved = update(recording).where(known, recording.c.state != "removed")
-                    connection.execute(moved.values(call_key=row["call_key"]))
+                recording_id = row["id"] if added else self._move(connection, row)
+                if recording_id and numbers:
+                    whose = [{"recording_id": recording_id, "number": number} for number in numbers]
+                    connection.execute(self._database.insert(recording_number).on_conflict_do_nothing(), whose)
         return count
+
+    def _move(self, connection: Connection, row: dict[str, Any]) -> str | None:
+        known = and_(recording.c.tenant == row["tenant"], recording.c.source == row["source"])
+        moved = update(recording).where(known, recording.c.state != "removed").values(call_key=row["call_key"])
+        return connection.execute(moved.returning(recording.c.id)).scalar()
+
+    def find_all(self, tenant_id: str, call_keys: Sequence[str], number: str | None) -> list[Row[Any]]:
+        """Return all recordings of the calls and of the number, by its keyed hash; of some only the row is left."""
+        theirs = select(recording_number.c.recording_id).where(recording_number.c.number == number)
+        wanted = or_(recording.c.call_key.in_(call_keys), recording.c.id.in_(theirs))
+        with self._database.read() as connection:
+            found = select(recording).where(recording.c.tenant == tenant_id, wanted)
+            return list(connection.execute(found.order_by(recording.c.noted_at, recording.c.id)))
+
+    def withdraw(self, ids: Sequence[str]) -> int:
+        """Take recordings away from their users and from their calls; return how many could still be heard of.
+
+        Under its own id a row says nothing of the call any more; it stays, and is found, until its file is gone.
+        """
+        mine = recording.c.id.in_(ids)
+        with self._database.write() as connection:
+            connection.execute(update(recording).where(mine).values(call_key=recording.c.id, words=None, url=None))
+            left = update(recording).where(mine, recording.c.state != "removed")  # of others the lease must stay
+            return connection.execute(left.values(state="removed", lease_until=0.0)).rowcount
+
+    def is_removing(self, tenant_id: str) -> bool:
+        """Whether the file of a recording that was withdrawn is still there."""
+        withdrawn = and_(recording.c.state == "removed", recording.c.call_key == recording.c.id)
+        left = and_(recording.c.tenant == tenant_id, withdrawn, recording.c.sha256.is_not(None))
+        with self._database.read() as connection:
+            return connection.execute(select(recording.c.id).where(left).limit(1)).first() is not None
+
+    def compact(self) -> None:
+        """Leave nothing of what was erased on the disk."""
+        self._database.compact()
 
     def find(self, recording_id: str) -> Row[Any] | None:
         """Return one recording."""
@@ -58,6 +95,14 @@ class Ledger:
         with self._database.read() as connection:
             rows = connection.execute(select(recording).where(wanted).order_by(recording.c.noted_at.desc()))
             return list(rows)
+
+    def kept(self, tenant_id: str, call_keys: Sequence[str]) -> list[Row[Any]]:
+        """Return the recordings of calls that can be heard, the oldest first."""
+        wanted = and_(recording.c.tenant == tenant_id, recording.c.call_key.in_(call_keys))
+        can_be_heard = and_(recording.c.state == "kept", recording.c.kind == "recording")
+        with self._database.read() as connection:
+            found = select(recording).where(wanted, can_be_heard).order_by(recording.c.noted_at, recording.c.id)
+            return list(connection.execute(found))
 
     def latest(self, tenant_id: str | None, state: str | None, limit: int) -> list[Row[Any]]:
         """Return the latest recordings that match, newest first, each with how often it was ``played``."""
@@ -108,11 +153,17 @@ class Ledger:
             mine = and_(recording.c.id.in_(ids), recording.c.state == "waiting")
             self.change(mine, lease_until=0.0)
 
-    def finish(self, row: Row[Any], **changes: Any) -> bool:
-        """Write how an attempt ended; return whether the recording was still waiting for it."""
+    def finish(self, row: Row[Any], settled: Settled | None = None, **changes: Any) -> bool:
+        """Write how an attempt ended; return whether the recording was still waiting for it.
+
+        ``settled`` is told, in the same transaction, to which call the recording belongs by now.
+        """
         with self._database.write() as connection:
-            changed = connection.execute(update(recording).where(_mine(row)).values(lease_until=0.0, **changes))
-            return changed.rowcount > 0
+            written = update(recording).where(_mine(row)).values(lease_until=0.0, **changes)
+            call_key = connection.execute(written.returning(recording.c.call_key)).scalar()
+            if settled and call_key is not None:
+                settled(connection, row.tenant, call_key)
+            return call_key is not None
 
     def use(self, row: Row[Any], sha256: str, now: float) -> None:
         """Say that the recording has this content, before it is kept; raises while the same is being removed."""
@@ -170,7 +221,8 @@ class Ledger:
         """Delete rows that have no file, and what is known of who listened."""
         ids = select(recording.c.id).where(wanted, recording.c.sha256.is_(None))
         with self._database.write() as connection:
-            connection.execute(delete(recording_access).where(recording_access.c.recording_id.in_(ids)))
+            for table in (recording_access, recording_attachment, recording_number):
+                connection.execute(delete(table).where(table.c.recording_id.in_(ids)))
             return connection.execute(delete(recording).where(wanted, recording.c.sha256.is_(None))).rowcount
 
     def change(self, wanted: ColumnElement[bool], **values: Any) -> int:

@@ -13,13 +13,14 @@ from typing import Any
 
 from sqlalchemy import Row, and_, or_
 
-from middleware.errors import RecordingRefusedError
+from middleware.errors import RecordingRefusedError, StorageError
 from middleware.inbox.store import Inbox
 from middleware.model.call import Media
 from middleware.recordings.address import read_url
+from middleware.recordings.attachments import Attachments
 from middleware.recordings.ledger import Ledger
 from middleware.recordings.links import Links, Permit
-from middleware.recordings.store import Store
+from middleware.recordings.store import Store, make_incoming
 from middleware.recordings.tables import recording
 from middleware.tenants.registry import Tenants
 
@@ -75,15 +76,18 @@ class Recordings:
     def __init__(self, inbox: Inbox, tenants: Tenants, store: Store, *, key: bytes, public_url: str) -> None:
         self.ledger = Ledger(inbox.database)
         self.store = store
+        self.attachments = Attachments(inbox.database, store)
         self.tenants = tenants
         self.now = inbox.now
+        self._hash_number = inbox.hash_number
         self._key = key
         self._links = Links(public_url, key)
 
-    def note(self, tenant_id: str, call_key: str, media: Iterable[Media]) -> int:
+    def note(self, tenant_id: str, call_key: str, media: Iterable[Media], numbers: Iterable[str] = ()) -> int:
         """Remember what a sender has named for a call, as the customer wants; return how much of it is new.
 
-        Nothing is fetched here; noting the same again changes nothing.
+        ``numbers`` (E.164, or as they came) are those of the call: :meth:`forget` finds it by them.  Nothing is fetched
+        here; noting the same again changes nothing.
         """
         tenant = self.tenants.get(tenant_id)
         config = tenant.recordings if tenant else None
@@ -91,7 +95,8 @@ class Recordings:
             return 0
         state = "waiting" if config.fetch else "passed"
         rows = [self._row(tenant_id, call_key, found, state, config.keep) for found in media]
-        return self.ledger.add(rows) if rows else 0
+        whose = {self._hash_number(tenant_id, number) for number in numbers}
+        return self.ledger.add(rows, sorted(whose)) if rows else 0
 
     def _row(self, tenant_id: str, call_key: str, media: Media, state: str, keep: timedelta) -> dict[str, Any]:
         now = self.now()
@@ -132,6 +137,19 @@ class Recordings:
         if best is None:
             return None
         return str(best.url) if best.state == "passed" else self._link(best)
+
+    def kept_links(self, tenant_id: str, call_keys: Sequence[str]) -> dict[str, str]:
+        """Return by call the link to its latest recording that is kept, for a customer who has them fetched."""
+        tenant = self.tenants.get(tenant_id)
+        if not call_keys or tenant is None or not tenant.recordings.fetch:  # nearly all: nothing is asked
+            return {}
+        return {row.call_key: self._link(row) for row in self.ledger.kept(tenant_id, call_keys)}
+
+    def loss_of(self, tenant_id: str, call_key: str) -> str | None:
+        """Return what a call's log says when its recording could not be fetched and will not be."""
+        states = {row.state for row in self.ledger.of_call(tenant_id, call_key) if row.kind == "recording"}
+        lost = {"expired", "failed"} & states
+        return "lost: it could not be fetched while the sender had it" if lost else None
 
     def link(self, recording_id: str, lifetime: timedelta | None = None) -> str | None:
         """Return a link to one recording, good for ``lifetime``, at most and by default as long as it is kept."""
@@ -197,15 +215,27 @@ class Recordings:
         known = and_(wanted, recording.c.url.is_not(None))
         return self.ledger.change(known, state="waiting", due_at=self.now().timestamp())
 
-    def forget(self, tenant_id: str, call_keys: Sequence[str]) -> int:
-        """Remove these calls' recordings, their files, and who listened; return how many recordings.
+    def find(self, tenant_id: str, call_keys: Sequence[str], number: str) -> list[Recording]:
+        """Return the recordings of these calls and of ``number``, the oldest first."""
+        rows = self.ledger.find_all(tenant_id, call_keys, self._hash_number(tenant_id, number))
+        return [_recording(row) for row in rows]
 
-        Raises ``StorageError`` when a file could not be removed: it is tried again at the next :meth:`purge`.
+    def forget(self, tenant_id: str, call_keys: Sequence[str], number: str | None = None) -> int:
+        """Remove the recordings of these calls and of ``number``, their files, and who listened; return how many.
+
+        When this returns nothing of them is left.  Raises ``StorageError`` when a file could not be removed yet: it is
+        tried again at the next :meth:`purge`, and whoever asks again is told until it is gone.
         """
-        wanted = and_(recording.c.tenant == tenant_id, recording.c.call_key.in_(call_keys))
-        # under its own id a row says nothing of the call any more; it stays until its file is gone
-        count = self.ledger.remove(wanted, call_key=recording.c.id, words=None)
+        hashed = None if number is None else self._hash_number(tenant_id, number)
+        ids = [row.id for row in self.ledger.find_all(tenant_id, call_keys, hashed)]
+        count = self.ledger.withdraw(ids)
+        for path in make_incoming(self.store).iterdir():  # what a killed fetch has left, or one that is under way
+            if path.name.partition("-")[0] in ids:
+                path.unlink(missing_ok=True)
         self.remove_files()
+        if self.ledger.is_removing(tenant_id):
+            raise StorageError("a recording's file is being removed by another process: do it again in three minutes")
+        self.ledger.compact()
         return count
 
     def purge(self) -> int:

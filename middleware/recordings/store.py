@@ -79,11 +79,14 @@ class FolderStore:
         def pieces() -> Iterator[bytes]:
             left = length
             with file:
+                yield b""  # to be here: closing a generator that has not begun would leave the file open
                 while left and (piece := file.read(min(PIECE, left))):
                     left -= len(piece)
                     yield piece
 
-        return pieces()
+        opened = pieces()
+        next(opened)
+        return opened
 
     def delete(self, tenant_id: str, sha256: str) -> None:
         """Remove the file."""

@@ -1,5 +1,7 @@
-"""The tables: what a sender named (``recording``), and who has listened to it (``recording_access``).
+"""The tables: what a sender named (``recording``), and what is known of it.
 
+Who has listened to it (``recording_access``), which CRMs have it (``recording_attachment``), and of which numbers it is
+(``recording_number``).
 A recording's ``url`` is the key to it, so it is kept only until it is fetched or given up.  ``links`` counts
 revocations: a link bears the number that was in force when it was made.  Moments are Unix seconds.
 """
@@ -35,6 +37,25 @@ recording = Table(
     Index("recording_due", "state", "due_at"),
     Index("recording_call", "tenant", "call_key"),
     Index("recording_content", "tenant", "sha256"),
+)
+
+# whose recordings they are: found by that when what was sent about the call is long gone
+recording_number = Table(
+    "recording_number",
+    metadata,
+    Column("recording_id", String(32), primary_key=True),
+    Column("number", String(64), primary_key=True),  # keyed hash
+    Index("recording_number_number", "number"),
+)
+
+# which recordings are in which CRM: ``begun`` without an end is in doubt
+recording_attachment = Table(
+    "recording_attachment",
+    metadata,
+    Column("recording_id", String(32), primary_key=True),
+    Column("channel", String(63), primary_key=True),
+    Column("external_id", Told, primary_key=True),  # of the call's record there
+    Column("state", String(16), nullable=False),  # begun, attached
 )
 
 # a player asks many times for parts: a line is what one address did within one minute

@@ -114,6 +114,7 @@ class _Recordings(Schema):
     hosts = fields.List(fields.String(validate=_HOST))
     keep = Duration(validate=_at_most(timedelta(days=3660)))
     pass_through = fields.Boolean(truthy={True}, falsy={False})
+    attach = fields.Boolean(truthy={True}, falsy={False})
 
 
 # from_dict, because a field called "unknown" would hide an attribute of Schema

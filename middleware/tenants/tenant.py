@@ -75,13 +75,15 @@ class RecordingsConfig:
     """The ``[recordings]`` table: whether recordings are fetched, from which hosts, and for how long they are kept.
 
     ``hosts`` holds DNS names: ``files.example.com``, ``files.example.com:8443`` or ``*.example.com``.
-    ``pass_through`` gives people the sender's own link instead, for as long as it lives.
+    ``pass_through`` gives people the sender's own link instead, for as long as it lives.  ``attach`` puts kept
+    recordings into the CRM as well, where its adapter can.
     """
 
     fetch: bool = False
     hosts: tuple[str, ...] = ()
     keep: timedelta = timedelta(days=90)
     pass_through: bool = False
+    attach: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,6 +7,7 @@ One thread reads it without blocking.  When a request is there as a whole, gunic
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -53,6 +54,7 @@ class Exchange:
         self.answer = bytearray()
         self.is_answered = False
         self.is_read_beyond = False  # gunicorn takes the request to be longer than we do
+        self.more: Iterator[bytes] | None = None
         self._is_continued = is_continued
         self._is_head_endless = is_head_endless
 
@@ -67,6 +69,10 @@ class Exchange:
         """Keep a part of the answer."""
         self.is_answered = True
         self.answer += data
+
+    def send_later(self, pieces: Iterator[bytes]) -> None:
+        """Have ``pieces`` sent behind the answer: a thread makes the next one when the one before has been taken."""
+        self.more = pieces
 
     def send(self, data: bytes) -> int:
         """Keep ``100 Continue``, the only thing gunicorn sends this way, unless the sender has it."""
@@ -104,6 +110,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.incoming = Incoming()
         self.asked: Asked | Sent | None = None  # a plain lookup that a CRM must be asked for, or a plain event
         self.out = memoryview(b"")
+        self.more: Iterator[bytes] | None = None  # pieces that follow what is being written
         self.keep_alive = True  # after what is being written
         self.is_continued = False  # 100 Continue was sent for the request
         self.is_cut_off = False  # the request did not come whole
@@ -168,9 +175,18 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
 
     def end(self) -> None:
         """Take the answer, and what was read behind the request."""
-        self.out = memoryview(self.sock.answer)
+        self.out, self.more = memoryview(self.sock.answer), self.sock.more
+        self.sock.answer, self.sock.more = bytearray(), None  # or they would stay until the next request
         self.skip(0)
         self.buffer += self.parser.unreader.take_buffered()
+
+    def go_on(self) -> None:
+        """Take the next piece of the answer; it may take a while to make, so a thread does this."""
+        assert self.more is not None
+        piece = next(self.more, None)
+        self.out = memoryview(piece or b"")
+        if piece is None:
+            self.more = None
 
     def skip(self, count: int) -> None:
         """Forget ``count`` bytes that are answered; another request begins behind them."""

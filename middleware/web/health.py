@@ -1,11 +1,17 @@
-"""Whether the process lives and whether it can do its work; no customer is named."""
+"""Whether the process lives, whether it can do its work, and what it has counted; without the token nobody is named."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, json
+import hashlib
+import hmac
+
+from flask import Blueprint, Response, abort, current_app, json, request
 
 from middleware import __version__
 from middleware.errors import StorageError
+from middleware.monitoring.condition import condition_of, free_bytes
+from middleware.monitoring.exposition import expose, see
+from middleware.web.answers import presented_secret
 from middleware.web.problems import problem
 
 blueprint = Blueprint("health", __name__, url_prefix="/-")
@@ -19,18 +25,42 @@ def live() -> Response:
 
 @blueprint.get("/ready")
 def ready() -> Response:
-    """Tell that events can be stored, and how the inbox stands."""
-    inbox = current_app.extensions["m8crm"].inbox
+    """Tell that events can be stored, and how the installation stands: 503 only when they cannot."""
+    parts = current_app.extensions["m8crm"]
+    free = free_bytes(parts.settings.data)
+    disk = {"free_bytes": free, "is_low": free is not None and free < parts.settings.alarm_disk}
     try:
-        inbox.check()
-        summary = inbox.summary()
+        parts.inbox.check()
+        condition = condition_of(parts.inbox)
     except StorageError as error:
-        return problem(503, "Events cannot be stored.", reason=str(error))
+        return problem(503, "Events cannot be stored.", reason=str(error), database="failed", disk=disk)
     told = {
         "status": "ready",
         "version": __version__,
-        "events": summary.states,
-        "oldest_due_seconds": round(summary.oldest_due, 1),
-        "paused_lanes": summary.paused,
+        "events": condition.states,
+        "oldest_due_seconds": round(condition.oldest_due, 1),
+        "oldest_retry_seconds": round(condition.oldest_retry, 1),
+        "dead_letters": sum(condition.dead.values()),
+        "lost_recordings": sum(condition.lost.values()),
+        "paused_customers": len({customer for customer, _ in condition.paused}),
+        "paused_lanes": len(condition.paused),
+        "database": "ok",
+        "disk": disk,
     }
     return Response(json.dumps(told), mimetype="application/json")
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Tell Prometheus, if it has the token, what this machine has counted and how the installation stands."""
+    parts = current_app.extensions["m8crm"]
+    token = parts.settings.metrics_token
+    if token is None:
+        abort(404)
+    given = presented_secret(request.headers.get("Authorization", ""))
+    if not hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(token.encode()).digest()):
+        refused = problem(401, "Send M8CRM_METRICS_TOKEN as a bearer token.")
+        refused.headers["WWW-Authenticate"] = "Bearer"
+        return refused
+    text, content_type = expose(see(parts.inbox, parts.counts, parts.settings.data), request.headers.get("Accept", ""))
+    return Response(text, content_type=content_type)

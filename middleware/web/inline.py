@@ -36,14 +36,14 @@ from middleware.web.fast import Asked, FastPath
 from middleware.web.fast_events import Sent
 from middleware.web.head import END, read_plain
 from middleware.web.lines import Lines
-from middleware.web.requests import READ_AT
+from middleware.web.requests import READ_AT, SEND_LATER
 
 log = structlog.get_logger("m8crm.web")
 GET = b"GET "
 RECEIVE = 65_536  # bytes that are taken at once
 SWEEP_EVERY = 0.25  # seconds between looks at all deadlines
 READ_SECONDS = 10.0  # unless M8CRM_READ_TIMEOUT says otherwise
-WRITE_SECONDS = 30.0  # an answer must be taken by then
+WRITE_SECONDS = 30.0  # an answer, or a piece of one that is sent in pieces, must be taken by then
 LINGER_SECONDS = 2.0  # a connection is read on after its last answer, or a reset may overtake the answer
 LINGER_BYTES = 1_048_576
 # For how long a thread may keep the interpreter from others that wait for it: few threads have their turn sooner
@@ -116,6 +116,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         def timed(environ: dict[str, Any], start_response: Any) -> Any:
             environ[READ_AT] = environ["gunicorn.socket"].read_at
+            environ[SEND_LATER] = environ["gunicorn.socket"].send_later
             return app(environ, start_response)
 
         self.wsgi = timed
@@ -182,6 +183,9 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Answer a request on a thread, and send what can be sent at once: that need not wait for the poller."""
         if conn.state is State.CLOSED:  # dropped while it waited for a thread
             return False
+        if conn.more is not None:
+            conn.go_on()
+            return _flushed(conn) and conn.keep_alive
         # if gunicorn wanted more, what comes is the rest of this request, and may not be taken for the next
         keep_alive = bool(super().handle(conn)) and not conn.sock.is_read_beyond
         conn.end()
@@ -353,7 +357,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._count(1)
         connection.state, connection.deadline = State.WORKING, inf
         asked, connection.asked = connection.asked, None
-        if asked is None:
+        if asked is None and connection.more is None:
             connection.begin(time.monotonic())
         self._watch(connection)  # first: a thread may be done at once
         if asked and self.fast:
@@ -389,6 +393,8 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not is_out:
             if connection.state is not State.WRITING:
                 connection.state, connection.deadline = State.WRITING, self._until(WRITE_SECONDS)
+        elif connection.more is not None:
+            self._hand_over(connection)
         elif connection.keep_alive:
             wait = self.read_seconds if connection.buffer else self.keepalive
             wait = wait if self.alive else LINGER_SECONDS
@@ -438,7 +444,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _drop(self, connection: Connection) -> None:
         if connection.state is State.CLOSED:
             return
-        connection.state = State.CLOSED
+        connection.state, connection.more = State.CLOSED, None
         self._watch(connection)
         self.connections.discard(connection)
         self.nr_conns -= 1
@@ -450,6 +456,6 @@ def _flushed(connection: Connection) -> bool:
     try:
         connection.flush()
     except OSError:
-        connection.out = memoryview(b"")
+        connection.out, connection.more = memoryview(b""), None
         return False
     return True

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
+
+import structlog
 from flask import Blueprint, Response, current_app, g, request
 
 from middleware.errors import StorageError
+from middleware.recordings.kinds import DOWNLOAD, PLAYED
 from middleware.recordings.service import Recording, Recordings, Refusal
+from middleware.web.requests import SEND_LATER
 
+log = structlog.get_logger("m8crm.web")
 blueprint = Blueprint("recordings", __name__)
 
-MAX_PART = 1024 * 1024  # bytes of one answer to a player, who asks for the next part: answers stand in memory
-# what browsers play, by what the first bytes of a file say; everything else is only offered for download
-PLAYED = {
-    "audio/mpeg": ("audio/mpeg", "mp3"),
-    "audio/x-wav": ("audio/wav", "wav"),
-    "audio/ogg": ("audio/ogg", "ogg"),
-    "audio/mp4": ("audio/mp4", "m4a"),
-    "audio/aac": ("audio/aac", "aac"),
-    "audio/x-flac": ("audio/flac", "flac"),
-}
+MAX_PART = 1024 * 1024  # bytes of one answer to a player, who asks for the next part, and of what stands in memory
 _REFUSALS = {
     Refusal.FORBIDDEN: (403, "This link is not valid. Copy it as a whole, or ask for a new one."),
     Refusal.EXPIRED: (410, "This link has expired."),
@@ -58,12 +56,36 @@ def _part(recordings: Recordings, found: Recording) -> Response:
         if span is None:
             return _unsatisfiable(found)
         start, end, status = span[0], min(span[1], span[0] + MAX_PART), 206
-    pieces = recordings.read(found, start, end - start) if request.method == "GET" else iter(())
-    response = Response(pieces, status)
+    response = Response(_body(recordings, found, start, end) if request.method == "GET" else iter(()), status)
     response.headers["Content-Length"] = str(end - start)
     if status == 206:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.bytes}"
     return _dressed(response, found)
+
+
+def _body(recordings: Recordings, found: Recording, start: int, end: int) -> Iterator[bytes]:
+    """Return the first piece, and have the server send the others as they are taken; raises ``StorageError``."""
+    pieces = _pieces(recordings, found, start, end)
+    first = next(pieces, b"")
+    send_later = request.environ.get(SEND_LATER)
+    if send_later is None:  # another server's thread waits for a slow taker
+        return chain((first,), pieces)
+    send_later(pieces)
+    return iter((first,))
+
+
+def _pieces(recordings: Recordings, found: Recording, start: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes from ``start`` to ``end``; nothing is open while a piece waits for its taker."""
+    try:
+        for at in range(start, end, MAX_PART):
+            length = min(MAX_PART, end - at)
+            piece = b"".join(recordings.read(found, at, length))
+            if len(piece) != length:  # the browser must not wait for what never comes
+                raise StorageError("the recording is shorter than it was")
+            yield piece
+    except StorageError:
+        log.error("recording_not_read", customer=found.tenant_id, recording=found.id)
+        raise
 
 
 def _is_same(etag: str) -> bool:
@@ -73,7 +95,7 @@ def _is_same(etag: str) -> bool:
 
 
 def _dressed(response: Response, found: Recording) -> Response:
-    kind, ending = PLAYED.get(found.content_type or "", ("application/octet-stream", "bin"))
+    kind, ending = PLAYED.get(found.content_type or "", DOWNLOAD)
     place = "inline" if found.content_type in PLAYED else "attachment"
     response.headers["Content-Type"] = kind
     response.headers["Content-Disposition"] = f'{place}; filename="recording-{found.id}.{ending}"'

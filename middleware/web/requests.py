@@ -12,6 +12,10 @@ from middleware.web.answers import NO_STORE, common_headers, request_id
 log = structlog.get_logger("m8crm.web")
 READ_AT = "m8crm.read_at"  # in the environ: the moment (monotonic) when the request had come, before it waited
 
+# in the environ, where the server has it: takes an iterator of pieces to be sent behind the answer, each made on a
+# thread when the one before has been taken, so that a slow taker costs one piece of memory and no thread
+SEND_LATER = "m8crm.send_later"
+
 
 def watch_requests(app: Flask, key: bytes) -> None:
     """Give every request its id and trace, and every answer its headers and its canonical log line."""

@@ -30,7 +30,7 @@ def quiet_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the variables of whoever runs the tests, and give rich a width."""
-    for name in ("DATA", "CUSTOMERS", "DATABASE_URL", "PUBLIC_URL", "HOST", "PORT", "SECRET"):
+    for name in ("DATA", "CUSTOMERS", "DATABASE_URL", "PUBLIC_URL", "REDIS_URL", "HOST", "PORT", "SECRET"):
         monkeypatch.delenv(f"M8CRM_{name}", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
 

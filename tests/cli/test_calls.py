@@ -63,10 +63,18 @@ def test_events_are_filtered(run: Run, parts: Parts) -> None:
     assert [event["id"] for event in latest] == ids[-1:]
 
 
-def test_ids_are_whole_on_a_narrow_terminal(run: Run, parts: Parts) -> None:
-    """An id in the list can be copied, however narrow the terminal is."""
-    event_id = _accept(parts)
-    assert event_id in run("events", "list").output
+def test_list_is_readable_on_a_narrow_terminal(run: Run, parts: Parts) -> None:
+    """An event's id can be copied, its line fits 80 columns, and why it is where it is stands below, in words."""
+    parked = _accept(parts, fromNumber=UNKNOWN)
+    build_worker(parts).run_once()
+    errors = {"startTime": ["Not a whole number."]}
+    odd = parts.inbox.accept("nordlys", "calllog", key="o", raw=b"{}", content_type="", errors=errors).id
+    first, why, second, again = run("events", "list").output.splitlines()
+    assert (first.split()[0], second.split()[0]) == (odd, parked)
+    assert max(map(len, (first, second, again))) <= 80
+    assert why == "    startTime: Not a whole number."
+    assert again.startswith("    looked at again ")
+    assert "startTime: Not a whole number." in run("events", "show", odd).output
 
 
 def test_nothing_is_told(run: Run, demo_folder: Path) -> None:
@@ -199,3 +207,15 @@ def test_a_server_that_is_away_is_told(run: Run, folder: Path) -> None:
     result = run("trigger", "nordlys", "calllog", "--url", "http://127.0.0.1:1")
     assert result.exit_code == 2
     assert "is the server running" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["events list", "trace", "recordings list", "cache forget nordlys", "export nordlys 1"]
+)
+def test_where_nothing_is_nothing_is_made(run: Run, folder: Path, command: str) -> None:
+    """A command that only looks says of a folder without data that there are none, what to do, and leaves it so."""
+    result = run(*command.split())
+    assert result.exit_code == 2
+    assert "there is nothing yet" in result.stderr
+    assert "m8crm demo" in result.stderr
+    assert not folder.exists()

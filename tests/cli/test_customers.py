@@ -69,6 +69,14 @@ def test_live_asks_the_crm(run: Run, demo_folder: Path) -> None:
     assert all(finding["where"].startswith("harbour.toml") for finding in wrong)
 
 
+def test_live_asks_all_of_a_crm_that_is_down(run: Run, demo_folder: Path) -> None:
+    """Check --live tells of every query what is wrong with it, and not that it was not asked after five failures."""
+    (demo_folder / "crm" / "nordlys.db").unlink()
+    wrong = [finding["message"] for finding in told(run("check", "--live", "--json"))["findings"] if not finding["ok"]]
+    assert len(wrong) > 5
+    assert {message.partition(": ")[2] for message in wrong} == {"the database's file is not there"}
+
+
 def _check_by(monkeypatch: pytest.MonkeyPatch, check: Any) -> None:
     monkeypatch.setattr("adapters.sql.SQLAdapter.check", check)
 

@@ -194,8 +194,12 @@ def test_what_to_try_next_can_be_copied(start: Start, tmp_path: Path) -> None:
     demo = start("demo", "--port", "0")
     assert demo.stdout
     lines = list(iter(demo.stdout.readline, "Stop with Ctrl-C.\n"))
-    hints = [line.strip() for line in lines[lines.index("Try next, in another terminal:\n") + 1 :] if line.strip()]
+    begin = lines.index("Try next, in another terminal:\n")
+    hints = [line.strip() for line in lines[begin + 1 :] if line.strip()]
     assert len(hints) == 3
+    assert "--explain" in hints[1]
+    for route in ("lookup", "calllog", "recording", "pbx", "cdr?token=", "postcall?token="):
+        assert sum(f"/nordlys/{route}" in line for line in lines[:begin]) == 1, route
     assert [shlex.split(hint)[0].rpartition("/")[2] for hint in hints] == ["curl", "m8crm", "m8crm"]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     for hint in hints[1:]:

@@ -35,7 +35,8 @@ def test_the_commands_of_the_readme_exist() -> None:
         "demo,serve,worker,check,tenant add,tenant list,tenant secret,tenant show,lookup,trace,cache forget,trigger"
     )
     wanted += ",events list,events show,events retry,adapters,export,forget"
-    wanted += ",recordings list,recordings revoke,recordings fetch,database status,database upgrade"
+    wanted += ",recordings list,recordings revoke,recordings fetch,alarms list,alarms test,metrics"
+    wanted += ",database status,database upgrade"
     assert {tuple(name.split()) for name in wanted.split(",")} == set(COMMANDS)
 
 

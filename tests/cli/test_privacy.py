@@ -33,7 +33,12 @@ def test_export_has_everything_and_forget_leaves_nothing(run: Run, parts: Parts,
     assert exported["lookups"][0]["outcome"] == "hit"
     removed = told(run("forget", "nordlys", KNOWN, "--json"))
     assert (removed["events"], removed["calls"], removed["lookups"]) == (1, 1, 1)
-    assert told(run("export", "nordlys", KNOWN)) == {"customer": "nordlys", "events": [], "lookups": []}
+    assert told(run("export", "nordlys", KNOWN)) == {
+        "customer": "nordlys",
+        "events": [],
+        "recordings": [],
+        "lookups": [],
+    }
     ours = [file for file in demo_folder.glob("*") if file.is_file() and "crm" not in file.name]
     assert ours
     assert not [file.name for file in ours if KNOWN.encode() in file.read_bytes()]

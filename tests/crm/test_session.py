@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import RawIOBase
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ from middleware.errors import (
     CRMTimeoutError,
     CRMUnavailableError,
     RateLimitedError,
+    StorageError,
 )
 from middleware.model.call import User
 from middleware.model.deadline import Deadline
@@ -374,3 +376,42 @@ def test_the_context_carries_what_an_adapter_says(crm: FaultServer, monkeypatch:
     assert (ctx.region, ctx.user) == ("SE", user)
     with pytest.raises(CRMAuthError):
         ctx.http.get("not-json")
+
+
+class Large(RawIOBase):
+    """A file that is made as it is read; ``largest`` is the largest piece that was asked for."""
+
+    def __init__(self, size: int, fail_at: int = -1) -> None:
+        self.len = self.left = size
+        self.fail_at = fail_at
+        self.largest = 0
+
+    def tell(self) -> int:
+        return self.len - self.left
+
+    def readinto(self, buffer: Any) -> int:
+        self.largest = max(self.largest, len(buffer))
+        if self.left <= self.fail_at:
+            raise StorageError("the disk is gone")
+        count = min(len(buffer), self.left)
+        buffer[:count] = b"x" * count
+        self.left -= count
+        return count
+
+
+def test_a_file_is_sent_as_it_is_read(crm: FaultServer) -> None:
+    """A large file goes to the CRM in pieces, with its length, and comes as a whole."""
+    file = Large(4_000_000)
+    session(crm).post("/files", data=file, headers={"Content-Type": "audio/wav"})
+    (received,) = crm.requests
+    assert received.body == b"x" * 4_000_000
+    assert received.headers["content-length"] == "4000000"
+    assert file.largest <= 1_000_000
+    session(crm).get("/people")  # the connection is as good as before
+    assert crm.requests[-1].body == b""
+
+
+def test_a_file_that_cannot_be_read_says_so(crm: FaultServer) -> None:
+    """What reading raises reaches the adapter's caller, and nobody takes it for the CRM's fault."""
+    with pytest.raises(StorageError, match="disk"):
+        session(crm).post("/files", data=Large(1_000_000, fail_at=500_000))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from middleware.delivery.worker import NoMedia
 from middleware.model.call import Media
 from tests.conftest import call_log
 from tests.delivery.test_worker import Ledger, Post
@@ -15,13 +16,13 @@ START = call_log()["startTime"]
 LINK = "https://m8crm.example/acme/recordings/1?signature=x"
 
 
-class Shelf:
+class Shelf(NoMedia):
     """Keeps what it is told of."""
 
     def __init__(self) -> None:
         self.noted: dict[str, set[str]] = {}
 
-    def note(self, _tenant_id: str, call_key: str, media: Iterable[Media]) -> int:
+    def note(self, _tenant_id: str, call_key: str, media: Iterable[Media], _numbers: Iterable[str]) -> int:
         self.noted.setdefault(call_key, set()).update(medium.url for medium in media)
         return 1
 
@@ -29,12 +30,12 @@ class Shelf:
         return LINK if call_key in self.noted else None
 
 
-def send_recording(post: Post, start: int = START) -> str:
+def send_recording(post: Post, start: int = START, number: int = 4711) -> str:
     """Post M8Com's recording of a call, of which nothing else is known."""
-    body = {"id": 4711, "fileUrls": ["https://files.example/4711.mp3"], "callerNumber": "+46701740605"}
+    body = {"id": number, "fileUrls": [f"https://files.example/{number}.mp3"], "callerNumber": "+46701740605"}
     body |= {"calleeNumber": "+46846500400", "startTime": start, "endTime": start + 60_000, "direction": "inbound"}
     raw = json.dumps(body | {"talkTime": 60_000, "recorderId": "ada@acme.se"}).encode()
-    return post.inbox.accept("acme", "recording", key="4711", raw=raw, content_type="application/json").id
+    return post.inbox.accept("acme", "recording", key=str(number), raw=raw, content_type="application/json").id
 
 
 @pytest.fixture

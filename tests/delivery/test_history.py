@@ -12,7 +12,10 @@ KNOWN = "+46701740605"
 def calls_of(house: House, number: str = KNOWN, customer: str = "nordlys") -> list[str]:
     tenant = house.parts.tenants.get(customer)
     assert tenant
-    return [call.body for call in logged_calls(house.parts.inbox, tenant, parse_number(number, "SE"))]
+    return [
+        call.body
+        for call in logged_calls(house.parts.inbox, house.parts.recordings, tenant, parse_number(number, "SE"))
+    ]
 
 
 def activities(house: House) -> list[str]:

@@ -51,6 +51,7 @@ class Ledger(Zoo):
 
     def can(self, method: str) -> bool:
         able = {"log_call": True, "update_call": self.can_update, "find_logged_call": self.can_find}
+        able["find_contact_by_id"] = self.by_id is not None
         return able.get(method, False)
 
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
@@ -437,3 +438,19 @@ def test_what_databases_cannot_hold_does_not_hold_up_a_call(post: Post) -> None:
     assert post.later() == 1
     event = post.event(event_id)
     assert (event.state, event.external_id, event.url) == ("delivered", "7\ufffd?", "https://crm.example/\ufffd")
+
+
+@pytest.mark.parametrize("caller", ["anonymous", ""])
+def test_withheld_number_is_logged_for_the_contact_that_a_sender_names(post: Post, caller: str) -> None:
+    """Who withholds his number is known when a sender tells the CRM's id of him; without it nobody is."""
+    crm = Ledger(by_id={ADA.id: ADA})
+    post.connect(crm)
+    states = []
+    for crm_id in (ADA.id, None):
+        cdr = {"id": f"cdr-{crm_id}", "dir": 2, "cliNum": caller, "ddiNum": "+46101234567", "dur": 60, "ans": 1}
+        cdr |= {"start": "2026-03-01T12:00:00Z", "directoryMatches": [{"fields": {"crmId": crm_id}}]}
+        raw = json.dumps({"cdr": cdr}).encode()
+        event_id = post.inbox.accept("acme", "cdr", key=str(crm_id), raw=raw, content_type="application/json").id
+        post.later()
+        states.append(post.event(event_id).state)
+    assert states == ["delivered", "ignored"]

@@ -12,12 +12,14 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.table import FAIL, VOID, Figure, dump_json, dump_rst, say, show
-from tests.promises import lost, once
+from tests.promises import copies, lost, once, restarts
 from tests.promises.databases import DATABASES
 
 Measure = Callable[[str, int], list[Figure]]
 PROMISES: dict[str, Measure] = {
     "P1": lambda database, kills: [lost.measure(database, kills=kills, least=lost.LEAST * kills // lost.KILLS)],
+    "P6": lambda database, _kills: [copies.measure(database)],
+    "P8": lambda database, _kills: [restarts.measure(database)],
     "P5": lambda database, kills: once.measure(database, kills=kills),
 }
 

@@ -20,9 +20,29 @@ from benchmarks.adapter import ENTRY_POINTS
 from benchmarks.servers import free_port
 from middleware.settings import ROOT
 
-WEB = (sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app")
+# the script, as docs/operations.rst has it: SIGUSR2 starts `-m gunicorn` with gunicorn's own "http" for Python's
+WEB = (str(Path(sys.executable).with_name("gunicorn")), "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app")
 WORKER = (sys.executable, "-m", "middleware.cli", "worker")
 PATIENCE = 60.0  # seconds for a start
+
+
+class Adopted:
+    """A process that a child of ours has started, and that has outlived it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self, timeout: float) -> None:
+        """Wait until it has ended."""
+        until = monotonic() + timeout
+        while Path(f"/proc/{self.pid}/stat").exists() and b") Z " not in Path(f"/proc/{self.pid}/stat").read_bytes():
+            if monotonic() > until:
+                raise subprocess.TimeoutExpired("gunicorn", timeout)
+            sleep(0.02)
 
 
 @dataclass
@@ -40,7 +60,8 @@ class Installation:
     environ: Mapping[str, str] = field(default_factory=dict)
     web: tuple[str, ...] = WEB
     port: int = field(default_factory=free_port)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    descriptors: tuple[int, ...] = ()  # that the web server inherits
+    processes: dict[str, subprocess.Popen[bytes] | Adopted] = field(default_factory=dict)
 
     def __enter__(self) -> Installation:
         plugin = self.folder / "plugin" / "benchmarks-1.dist-info"
@@ -76,6 +97,7 @@ class Installation:
                     stdout=told,
                     stderr=told,
                     start_new_session=True,
+                    pass_fds=self.descriptors if name == "web" else (),
                 )
 
     def kill(self, name: str) -> None:
@@ -83,11 +105,11 @@ class Installation:
         process = self.processes.pop(name)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(30)
 
     def kill_any(self, random: Random) -> str:
         """Kill a process, a server with all of its own, or everything; start again what nobody else does."""
-        web_workers = _children(self.processes["web"].pid)
+        web_workers = children(self.processes["web"].pid)
         kinds = ["everything", *self.processes, *(["one web worker"] if web_workers else [])]
         kind = random.choice(kinds)
         if kind == "one web worker":  # its master starts another
@@ -100,19 +122,27 @@ class Installation:
         self.start(*names)
         return kind
 
+    def adopt(self, name: str, pid: int) -> None:
+        """Take a process for one that was started here."""
+        self.processes[name] = Adopted(pid)
+
+    def answers(self) -> bool:
+        """Whether the web server does."""
+        try:
+            urllib.request.urlopen(f"{self.url}/-/live", timeout=PATIENCE).close()
+        except urllib.error.HTTPError as answer:
+            answer.close()
+        except OSError:
+            return False
+        return True
+
     def wait_until_it_answers(self) -> None:
         """Wait for the web server."""
         until = monotonic() + PATIENCE
         while monotonic() < until:
-            try:
-                urllib.request.urlopen(f"{self.url}/-/live", timeout=PATIENCE).close()
-            except urllib.error.HTTPError as answer:
-                answer.close()
+            if self.answers():
                 return
-            except OSError:
-                sleep(0.02)
-            else:
-                return
+            sleep(0.02)
         raise AssertionError(f"no answer: {(self.folder / 'web.log').read_text()[-2000:]}")
 
     def _environ(self) -> dict[str, str]:
@@ -130,7 +160,8 @@ class Installation:
         }
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Return the processes that it has started."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:

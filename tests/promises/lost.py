@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from random import Random
 from time import monotonic, sleep
@@ -12,6 +11,7 @@ from sqlalchemy import create_engine, text
 from benchmarks.customers import add_customer
 from benchmarks.servers import run_stub
 from benchmarks.table import Figure, say
+from tests.promises import naive
 from tests.promises.databases import new_database, new_folder
 from tests.promises.installation import Installation
 from tests.promises.senders import Senders
@@ -30,9 +30,7 @@ def measure(database: str, *, kills: int = KILLS, least: int = LEAST) -> Figure:
         lost = acknowledged - _stored(url)
     with new_folder() as folder:
         store = folder / "naive.db"
-        naive = (sys.executable, "-m", "gunicorn", "-w", "2", "-k", "gthread", "--threads", "8")
-        web = (*naive, "--no-control-socket", "-b", "127.0.0.1:{port}", "tests.promises.naive:app")
-        with Installation(folder, workers=0, environ={"NAIVE_STORE": str(store)}, web=web) as installation:
+        with Installation(folder, workers=0, environ={"NAIVE_STORE": str(store)}, web=naive.command(2)) as installation:
             control, _, _ = _harass(installation, min(kills, CONTROL_KILLS), least * CONTROL_KILLS // KILLS)
         control_lost = control - _stored(f"sqlite:///{store}")
     what = ", ".join(f"{count} of {kind}" for kind, count in sorted(killed.items()))

@@ -3,37 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from middleware.errors import ConfigError, StorageError
 from middleware.recordings.store import FolderStore, Store, open_store
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Start an S3-compatible server with an empty bucket; return its URL."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": url,
-    }.items():
-        monkeypatch.setenv(name, value)
-    import requests
-
-    with requests.Session() as session:
-        session.trust_env = False
-        session.put(f"{url}/kept", timeout=10).raise_for_status()
-    yield url
-    server.stop()
 
 
 @pytest.fixture(params=["folder", "s3"])

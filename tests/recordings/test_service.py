@@ -55,7 +55,7 @@ class Desk:
             self.recordings,
             outside=self.served.outside(),
             limits=bounds,
-            changed=lambda *told: self.changed.append(told),
+            changed=lambda _connection, *told: self.changed.append(told),
             random=lambda: 1.0,
         )
 

@@ -11,7 +11,7 @@ import pytest
 from middleware.receivers.form import FORM
 from middleware.receivers.registry import RECEIVERS
 from tests.conftest import House
-from tests.web.sending import sample, secret_of, stored_type
+from tests.web.sending import log_anew, sample, secret_of, stored_type
 
 FLAT = {"cdr[id]": "3f2b9a52-0c6e-4be0", "cdr[cliNum]": "+46701740605", "cdr[dir]": "2"}
 
@@ -44,7 +44,7 @@ def test_token_of_custom_data_opens_and_is_not_kept(
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 @pytest.mark.parametrize("multipart", [True, False])
 def test_form_and_query_are_stored_without_the_token(house: House, where: str, method: str, multipart: bool) -> None:
-    """A form or query string opens with its token wherever it stands, and is kept as a form without it."""
+    """A form or query string opens with its token wherever it stands, and is kept without it."""
     secret = secret_of(house, "cdr")
     pairs = FLAT if where == "url" else {**FLAT, where: secret}
     query = {"token": secret} if where == "url" else {}
@@ -60,9 +60,60 @@ def test_form_and_query_are_stored_without_the_token(house: House, where: str, m
     assert secret.encode() not in event.raw
     parsed = RECEIVERS["cdr"].parse_stored(event.raw, stored_type(house))
     assert (parsed.key, parsed.from_number) == (FLAT["cdr[id]"], FLAT["cdr[cliNum]"])
-    if method == "GET":
+    if where in ("url", "token"):
         assert stored_type(house) == FORM
         assert dict(parse_qsl(event.raw.decode())) == FLAT
+
+
+PAIRS = [{"key": "hook", "value": "post call"}, {"Key": "Token", "Value": "SECRET"}]
+LISTS = {
+    "pairs": {"customData": PAIRS},
+    "pairs as text": {"customData": json.dumps(PAIRS)},
+    "pairs as texts": {"customData": [json.dumps(pair) for pair in PAIRS]},
+    "one pair": {"customData": PAIRS[1]},
+    "objects": {"customData": [{"hook": "post call"}, {" secret ": "SECRET"}]},
+}
+FORMS = {
+    "numbered": [
+        ("customData[0][key]", "hook"),
+        ("customData[0][value]", "post call"),
+        ("customData[1][key]", "token"),
+        ("customData[1][value]", "SECRET"),
+    ],
+    "dotted": [("customData.0.value", "SECRET"), ("customData.0.key", "token"), ("customData.1.hook", "post call")],
+    "unnumbered": [
+        ("customData[][key]", "token"),
+        ("customData[][value]", "SECRET"),
+        ("customData[][key]", "hook"),
+        ("customData[][value]", "post call"),
+    ],
+    "text": [("customData", json.dumps(PAIRS))],
+    "texts": [("customData[]", json.dumps(pair)) for pair in PAIRS],
+}
+
+
+@pytest.mark.parametrize("shape", [*LISTS, *FORMS])
+def test_token_in_a_list_of_keys_and_values_is_not_kept(
+    house: House, shape: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of key/value objects opens like an object, and its token reaches neither the database nor a log."""
+    log_anew(monkeypatch)
+    secret = secret_of(house, "cdr")
+    if shape in LISTS:
+        body = {"cdr": {"id": "c-1"}, **json.loads(json.dumps(LISTS[shape]).replace("SECRET", secret))}
+        answer = house.client.post("/nordlys/cdr", json=body)
+    else:
+        pairs = [("cdr[id]", "c-1"), *((name, value.replace("SECRET", secret)) for name, value in FORMS[shape])]
+        answer = house.client.post("/nordlys/cdr", data=urlencode(pairs), content_type=FORM)
+    assert answer.get_json()["status"] == "accepted"
+    (event,) = stored(house)
+    facts = RECEIVERS["cdr"].parse_stored(event.raw, stored_type(house)).facts
+    assert facts == ({} if shape == "one pair" else {"hook": "post call"})
+    house.deliver()
+    files = b"".join(file.read_bytes() for file in house.folder.rglob("*.db*"))
+    assert event.raw in files
+    assert secret.encode() not in files
+    assert secret not in "".join(capsys.readouterr())
 
 
 def test_wrong_token_in_the_data_is_refused(house: House) -> None:
@@ -93,6 +144,16 @@ def test_too_many_fields_are_refused(house: House) -> None:
     raw = urlencode({f"cdr[f{i}]": "1" for i in range(1001)}).encode()
     path = f"/nordlys/cdr?token={secret_of(house, 'cdr')}"
     assert house.client.post(path, data=raw, content_type=FORM).status_code == 400
+
+
+def test_part_of_a_form_without_a_name_breaks_nothing(house: House) -> None:
+    """A multipart form with a part that has no name is read like any other."""
+    parts = [f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}' for name, value in FLAT.items()]
+    parts.append("Content-Disposition: form-data\r\n\r\nnameless")
+    raw = "".join(f"--x\r\n{part}\r\n" for part in parts).encode() + b"--x--\r\n"
+    path = f"/nordlys/cdr?token={secret_of(house, 'cdr')}"
+    answer = house.client.post(path, data=raw, content_type="multipart/form-data; boundary=x")
+    assert (answer.status_code, answer.get_json()["status"]) == (200, "accepted")
 
 
 def test_same_call_again_with_more_is_an_update(house: House) -> None:

@@ -373,3 +373,29 @@ def test_note_is_read_whole(crm: Crm) -> None:
             link="https://x.example/",
         )
     ]
+
+
+def test_file_that_is_replaced_is_opened_anew(crm: Crm) -> None:
+    """A CRM that was restored from a copy answers from that copy at once, and is written into it."""
+    adapter = crm.adapter()
+    assert [found.id for found in contacts(adapter)] == ["1"]
+    crm.path.rename(crm.path.with_suffix(".old"))
+    crm.run(SCHEMA.replace("(1, 'Ada Webb'", "(9, 'Ada Webb'"))
+    assert [found.id for found in contacts(adapter)] == ["9"]
+    adapter.log_call(call(), ADA, context(adapter))
+    assert len(crm.rows("SELECT * FROM call_log")) == 1
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_file_that_is_gone_is_not_made_anew(crm: Crm, is_open: bool) -> None:
+    """While the file is not there the CRM is down: nothing is written into what is no file any more, or a new one."""
+    adapter = crm.adapter()
+    if is_open:
+        adapter.log_call(call(), ADA, context(adapter))
+    aside = crm.path.rename(crm.path.with_suffix(".old"))
+    for _ in range(2):
+        with pytest.raises(CRMUnavailableError, match="not there"):
+            contacts(adapter)
+    assert not crm.path.exists()
+    aside.rename(crm.path)
+    assert [found.id for found in contacts(adapter)] == ["1"]

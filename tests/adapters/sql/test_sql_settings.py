@@ -18,6 +18,7 @@ GOOD = "SELECT 1 AS id, '070' AS number WHERE :suffix = ''"
 
 
 def adapter(folder: Path, **queries: str) -> SQLAdapter:
+    (folder / "crm.db").touch()
     return SQLAdapter(SQLSettings(url=Secret(f"sqlite:///{folder}/crm.db"), queries={"find_contacts": GOOD, **queries}))
 
 

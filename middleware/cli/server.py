@@ -1,0 +1,67 @@
+"""What the running server leaves in its data folder for commands in another shell: where it is, and what it uses."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from middleware.errors import ConfigError
+from middleware.settings import Settings
+
+FILE = "server.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The server of a data folder: ``base_url`` is where this machine reaches it, ``public_url`` where senders do."""
+
+    base_url: str
+    public_url: str
+    pid: int
+    has_redis: bool
+
+
+def local_url(settings: Settings) -> str:
+    """Return where this machine reaches the server."""
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - compared, not bound
+    return f"http://{host}:{settings.port}"
+
+
+def remember_server(settings: Settings) -> None:
+    """Leave word of this process."""
+    server = Server(
+        base_url=local_url(settings),
+        public_url=settings.public_url,
+        pid=os.getpid(),
+        has_redis=settings.redis_url is not None,
+    )
+    (settings.data / FILE).write_text(json.dumps(asdict(server)), encoding="utf-8")
+
+
+def find_server(data: Path) -> Server | None:
+    """Return the server that runs with the data folder."""
+    try:
+        server = Server(**json.loads((data / FILE).read_text(encoding="utf-8")))
+        with suppress(PermissionError):  # another user's
+            os.kill(server.pid, 0)
+    except (OSError, ValueError, TypeError):  # none; or it has ended, or is of another version
+        return None
+    return server
+
+
+def public_url(settings: Settings) -> str:
+    """Return what the customers' URLs begin with: as configured in this shell, else as the running server has it."""
+    is_default = settings.public_url == f"http://{settings.host}:{settings.port}"
+    server = find_server(settings.data) if is_default else None
+    return server.public_url if server else settings.public_url
+
+
+def assert_same_redis(settings: Settings) -> None:
+    """Raise ``ConfigError`` where the running server shares answers through a Redis that this shell does not know."""
+    server = find_server(settings.data)
+    if server and server.has_redis and not settings.redis_url:
+        why = "the running server uses Redis, and this shell does not: other machines may still know it"
+        raise ConfigError("M8CRM_REDIS_URL", [f"{why}; set it as the server has it, and do it again"])

@@ -1,0 +1,167 @@
+"""``Meeting``: finds the call that an event speaks of, so that the order in which events come makes no difference.
+
+What surely speaks of one call is one call.  A word (``Heard.is_word``) that shares no id with anything that has a start
+goes to the call whose end is nearest to when it came, and moves when a nearer one is told of later.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, delete, or_, select, update
+
+from middleware.inbox.calls import LATE, LONGEST, Heard, distance, is_same_call, is_surely_same, kin_of
+from middleware.inbox.store import Body, Inbox, body_of
+from middleware.inbox.tables import attempt, call, delivery, event, logged_call, mark
+
+Hear = Callable[[Body], Heard | None]
+
+
+class BusyError(Exception):
+    """Calls that are to be one cannot be yet: one of them is being written."""
+
+
+class Meeting:
+    """The calls of one customer as an event meets them, in one transaction; ``touched`` are those that change."""
+
+    def __init__(
+        self, connection: Connection, inbox: Inbox, tenant_id: str, hear: Hear, join_within: timedelta
+    ) -> None:
+        self._connection = connection
+        self._inbox = inbox
+        self._tenant_id = tenant_id
+        self._hear = hear
+        self._join_within = join_within
+        self.touched: set[int] = set()
+
+    def place(self, row: Row[Any], heard: Heard) -> int:
+        """Add the event to its call, or to a new one, and return which; raises :class:`BusyError`.
+
+        Events that speak of several calls make them one.
+        """
+        near = self._near(heard)
+        if row.call_seq is None:  # else it was planned before
+            sure = [seq for seq, known in near.items() if is_surely_same(heard, known, self._join_within)]
+            self._free([seq for seq in sure if near[seq].is_word])
+            calls = self._calls_of(sure)
+            self._move([row.seq], self._joined(calls) if calls else self._begin(row.key))
+        self._leave_marks(row, heard)
+        self._settle([row.seq] if heard.is_word else [seq for seq, known in near.items() if known.is_word])
+        (call_seq,) = self._calls_of([row.seq])
+        self.touched.add(call_seq)
+        return call_seq
+
+    def _near(self, heard: Heard) -> dict[int, Heard]:
+        """Return the events, of calls, that speak of the same call as far as can be told, by their number."""
+        texts = heard.marks()
+        ids, contacts = ([self._inbox.hash_mark(self._tenant_id, text) for text in some] for some in texts)
+        reach = (LATE + self._join_within).total_seconds()
+        near = and_(
+            mark.c.what.in_(contacts),
+            mark.c.begin <= heard.end.timestamp() + reach,
+            mark.c.begin >= heard.begin.timestamp() - reach - LONGEST.total_seconds(),
+            mark.c.end >= heard.begin.timestamp() - reach,
+        )
+        alike = select(mark.c.event_seq).where(mark.c.tenant == self._tenant_id, or_(mark.c.what.in_(ids), near))
+        known = self._heard(select(event).where(event.c.seq.in_(alike), event.c.call_seq.is_not(None)))
+        return {seq: other for seq, other in known.items() if is_same_call(heard, other, self._join_within)}
+
+    def _heard(self, events: Select[Any]) -> dict[int, Heard]:
+        rows = self._connection.execute(events).all()
+        return {row.seq: heard for row in rows if (heard := self._hear(body_of(row)))}
+
+    def _settle(self, words: Collection[int]) -> None:
+        """Have each of the words, with those that share its ids, where it belongs by now."""
+        for seq in words:
+            candidates = [
+                (distance(word, known), other)
+                for word in self._loose(seq).values()
+                for other, known in self._near(word).items()
+                if not known.is_word
+            ]
+            nearest = min(candidates)[1] if candidates else seq
+            if len(self._calls_of([seq, nearest])) > 1:
+                self._free([seq])
+                self._joined(self._calls_of([seq, nearest]))
+
+    def _loose(self, seq: int) -> Mapping[int, Heard]:
+        """Return the word with those of its call that are bound to it by ids; none if one of these has a start."""
+        (call_seq,) = self._calls_of([seq])
+        together = self._heard(select(event).where(event.c.call_seq == call_seq))
+        kin = {other: together[other] for other in kin_of(seq, together, self._join_within)}
+        return kin if all(heard.is_word for heard in kin.values()) else {}
+
+    def _free(self, words: Collection[int]) -> None:
+        """Give each of the words, with those that share its ids, a call of its own, unless its call is bound to it."""
+        for seq in words:
+            kin = self._loose(seq)
+            (call_seq,) = self._calls_of([seq])
+            of_call = select(event).where(event.c.call_seq == call_seq).order_by(event.c.seq)
+            rows = self._connection.execute(of_call).all()
+            own = [row for row in rows if row.seq in kin]
+            if own and len(own) < len(rows):
+                self.touched.add(call_seq)
+                fresh = secrets.token_hex(32)  # its own may be the key of the call that it leaves
+                self._move([row.seq for row in own], self._begin(fresh))
+
+    def _calls_of(self, seqs: Collection[int]) -> list[int]:
+        """Return the calls of the events, the oldest first."""
+        found = select(event.c.call_seq).where(event.c.seq.in_(seqs)).distinct().order_by(event.c.call_seq)
+        return list(self._connection.execute(found).scalars())
+
+    def _begin(self, key: str) -> int:
+        new = {"id": secrets.token_hex(12), "key": key, "state": "noted", "version": 0}
+        values = {"tenant": self._tenant_id, **new}
+        call_seq = int(self._connection.execute(call.insert().values(values).returning(call.c.seq)).scalar_one())
+        self.touched.add(call_seq)
+        return call_seq
+
+    def _move(self, seqs: Collection[int], call_seq: int) -> None:
+        self._connection.execute(update(event).where(event.c.seq.in_(seqs)).values(call_seq=call_seq))
+
+    def _joined(self, calls: Collection[int]) -> int:
+        """Return the oldest of the calls, made one with the others."""
+        first, *others = calls
+        busy = select(delivery.c.id).where(delivery.c.call_seq.in_(calls), delivery.c.in_flight).limit(1)
+        if others and self._connection.execute(busy).first():
+            raise BusyError
+        for other in others:
+            self._connection.execute(update(event).where(event.c.call_seq == other).values(call_seq=first))
+            for theirs in self._connection.execute(select(delivery).where(delivery.c.call_seq == other)).all():
+                self._take_over(first, theirs)
+            self._connection.execute(delete(logged_call).where(logged_call.c.call_seq == other))
+            self._connection.execute(delete(call).where(call.c.seq == other))
+        self.touched = (self.touched - {*others}) | {first}
+        return first
+
+    def _take_over(self, call_seq: int, theirs: Row[Any]) -> None:
+        """Keep one delivery of two to the same channel: the one that is in the CRM; two that are become a duplicate."""
+        connection = self._connection
+        ours = connection.execute(
+            select(delivery).where(delivery.c.call_seq == call_seq, delivery.c.channel == theirs.channel)
+        ).first()
+        if ours is None:
+            connection.execute(update(delivery).where(delivery.c.id == theirs.id).values(call_seq=call_seq))
+            return
+        kept, gone = (ours, theirs) if ours.external_id or not theirs.external_id else (theirs, ours)
+        connection.execute(update(attempt).where(attempt.c.delivery_id == gone.id).values(delivery_id=kept.id))
+        connection.execute(delete(delivery).where(delivery.c.id == gone.id))
+        changes: dict[str, Any] = {"call_seq": call_seq}
+        if gone.external_id:
+            changes["maybe_duplicate"] = True
+            words = f"The CRM has this call once more, as {gone.external_id}: what showed that it is one came later."
+            told = {"at": self._inbox.now().timestamp(), "took_ms": 0, "outcome": "duplicate", "words": words}
+            connection.execute(attempt.insert().values(delivery_id=kept.id, **told))
+        connection.execute(update(delivery).where(delivery.c.id == kept.id).values(changes))
+
+    def _leave_marks(self, row: Row[Any], heard: Heard) -> None:
+        self._connection.execute(delete(mark).where(mark.c.event_seq == row.seq))
+        place = {"tenant": self._tenant_id, "event_seq": row.seq}
+        times = {"begin": heard.begin.timestamp(), "end": heard.end.timestamp()}
+        texts = [text for texts in heard.marks() for text in texts]
+        rows = [{"what": self._inbox.hash_mark(self._tenant_id, text), **place, **times} for text in texts]
+        if rows:
+            self._connection.execute(mark.insert(), rows)

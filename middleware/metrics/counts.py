@@ -1,0 +1,180 @@
+"""``Counts``: what this process counts, added once a second to one small database of the machine.
+
+Counting is a number in a dictionary; nobody who answers a request waits for the disk.  Hand-written:
+prometheus_client's multiprocess mode keeps two files for every process there ever was (3 became 19 after 8 reloads),
+wants a variable set before its import, and its counters fall back when a dead process' files are removed.  Here
+processes leave nothing behind, and counters outlast restarts; a killed process loses its last second.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from middleware.metrics.names import LOOKUP_SECONDS, LOOKUPS, Metric
+
+BATCH_EVERY = 1.0  # seconds
+KEPT_FOR = timedelta(days=30)  # a count that nothing adds to: its customer may be gone
+SUM = "sum"  # in the place of a histogram's bucket
+_TABLE = """
+CREATE TABLE IF NOT EXISTS metric (
+    name TEXT, labels TEXT, value REAL, at REAL, PRIMARY KEY (name, labels)
+) WITHOUT ROWID;
+"""
+_ADD = """
+INSERT INTO metric VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET value = value + excluded.value, at = excluded.at
+"""
+_SET = "INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?)"
+
+log = structlog.get_logger("m8crm.metrics")
+Key = tuple[str, tuple[str, ...]]  # a metric's name, and its labels' values; a histogram's end with the bucket
+
+
+class Counts:
+    """The counts of one process; without a ``path`` nothing is counted."""
+
+    def __init__(self, path: Path | None = None, *, now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._now = now
+        # since the last batch; a lookup's customer, outcome, cache and bucket come with how many, and their seconds
+        self._added: dict[Key, float] = {}
+        self._set: dict[Key, float] = {}
+        self._lookups: dict[tuple[str, str, str, int], list[float]] = {}
+        self._lock = threading.Lock()  # of these three, never held while the disk is waited for
+        self._publishing = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_broken = False
+
+    def looked_up(self, customer: str, outcome: str, cache: str, seconds: float) -> None:
+        """Count a lookup; costs its caller a microsecond, and whoever writes the traces publishes it."""
+        key = (customer, outcome, cache, bisect_left(LOOKUP_SECONDS.bounds, seconds))
+        with self._lock:
+            known = self._lookups.get(key)
+            if known is None:
+                self._lookups[key] = [1, seconds]
+            else:
+                known[0] += 1
+                known[1] += seconds
+
+    def add(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """Count ``by`` more."""
+        if self._path is None:
+            return
+        with self._lock:
+            _add(self._added, (metric.name, labels), by)
+        self._publish_soon()
+
+    def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
+        """Count a histogram's ``seconds``."""
+        if self._path is None:
+            return
+        with self._lock:
+            for key, more in _observed(metric, labels, bisect_left(metric.bounds, seconds), 1, seconds).items():
+                _add(self._added, key, more)
+        self._publish_soon()
+
+    def set(self, metric: Metric, value: float, *labels: str) -> None:
+        """Remember a gauge's value; the latest of all processes is shown."""
+        if self._path is None:
+            return
+        with self._lock:
+            self._set[metric.name, labels] = value
+        self._publish_soon()
+
+    def publish(self) -> None:
+        """Add to the machine's database what has been counted; while it refuses, the counts wait here."""
+        if self._path is None:
+            return
+        with self._publishing:
+            with self._lock:
+                added, gauges, lookups = self._added, self._set, self._lookups
+                self._added, self._set, self._lookups = {}, {}, {}
+            for (customer, outcome, cache, bucket), (count, seconds) in lookups.items():
+                _add(added, (LOOKUPS.name, (customer, outcome, cache)), count)
+                for key, more in _observed(LOOKUP_SECONDS, (cache,), bucket, count, seconds).items():
+                    _add(added, key, more)
+            if added or gauges:
+                self._write(added, gauges)
+
+    def read(self) -> dict[Key, float]:
+        """Return what all processes of the machine have counted; other processes' last second may be missing.
+
+        Raises ``sqlite3.Error``.
+        """
+        self.publish()
+        if self._path is None:
+            return {}
+        with self._open() as database:
+            rows = database.execute("SELECT name, labels, value FROM metric").fetchall()
+        return {(name, tuple(json.loads(labels))): value for name, labels, value in rows}
+
+    def _write(self, added: Mapping[Key, float], gauges: Mapping[Key, float]) -> None:
+        now = self._now()
+        try:
+            with self._open() as database:
+                database.executemany(_ADD, [(name, json.dumps(ls), value, now) for (name, ls), value in added.items()])
+                database.executemany(_SET, [(name, json.dumps(ls), value, now) for (name, ls), value in gauges.items()])
+                database.execute("DELETE FROM metric WHERE at < ?", (now - KEPT_FOR.total_seconds(),))
+            self._is_broken = False
+        except (sqlite3.Error, OSError) as error:
+            if not self._is_broken:
+                log.error("counts_not_kept", error=type(error).__name__)
+            self._is_broken = True
+            with self._lock:
+                for key, more in added.items():
+                    _add(self._added, key, more)
+                for key, value in gauges.items():
+                    self._set.setdefault(key, value)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        assert self._path is not None
+        with closing(sqlite3.connect(self._path, timeout=1.0)) as database:
+            database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + _TABLE)
+            with database:
+                yield database
+
+    def _publish_soon(self) -> None:
+        if self._wake.is_set():
+            return
+        self._wake.set()
+        with self._lock:
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._publish_for_ever, name="counts", daemon=True)
+            try:
+                thread.start()  # late: threads do not survive a fork
+            except RuntimeError:  # the machine has too many; what is counted next tries again
+                self._wake.clear()
+            else:
+                self._thread = thread
+
+    def _publish_for_ever(self) -> None:
+        while True:
+            self._wake.wait()
+            time.sleep(BATCH_EVERY)  # what comes meanwhile goes into the same transaction
+            self._wake.clear()
+            self.publish()
+
+
+def _add(counts: dict[Key, float], key: Key, more: float) -> None:
+    counts[key] = counts.get(key, 0) + more
+
+
+def _observed(metric: Metric, labels: tuple[str, ...], bucket: int, count: float, seconds: float) -> dict[Key, float]:
+    bound = str(metric.bounds[bucket]) if bucket < len(metric.bounds) else "+Inf"
+    return {(metric.name, (*labels, bound)): count, (metric.name, (*labels, SUM)): seconds}
+
+
+NOT_COUNTED = Counts()

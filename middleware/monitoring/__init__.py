@@ -1,0 +1,1 @@
+"""How the installation stands, told to machines (``exposition``) and to people (``alarms``); it changes nothing."""
