@@ -45,7 +45,7 @@ for command in (
     *calls.COMMANDS,
     *recordings.COMMANDS,
     *privacy.COMMANDS,
-    *database.COMMANDS,
     *monitoring.COMMANDS,
+    *database.COMMANDS,
 ):
     main.add_command(command)

@@ -106,6 +106,7 @@ delivery = Table(
     Column("finished_at", Float),
     UniqueConstraint("call_seq", "channel"),
     Index("delivery_due", "tenant", "channel", "state", "due_at"),
+    Index("delivery_state", "state", "tenant"),  # what is dead, or waits, is counted often
 )
 
 # what was written for whom: completes a card until the CRM's own search shows the call

@@ -426,20 +426,6 @@ def test_clamped_retry_after() -> None:
     assert [schedule.clamp_retry_after(wait).total_seconds() for wait in asked] == [5, 1, 3600]
 
 
-def test_what_databases_cannot_hold_does_not_hold_up_a_call(post: Post) -> None:
-    """A CRM may answer with an id that no database keeps as it is: the call is delivered."""
-
-    class Odd(Ledger):
-        def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
-            return LoggedCall(external_id="7\0\ud800", url="https://crm.example/\0")
-
-    post.connect(Odd())
-    event_id = post.send()
-    assert post.later() == 1
-    event = post.event(event_id)
-    assert (event.state, event.external_id, event.url) == ("delivered", "7\ufffd?", "https://crm.example/\ufffd")
-
-
 @pytest.mark.parametrize("caller", ["anonymous", ""])
 def test_withheld_number_is_logged_for_the_contact_that_a_sender_names(post: Post, caller: str) -> None:
     """Who withholds his number is known when a sender tells the CRM's id of him; without it nobody is."""
@@ -454,3 +440,17 @@ def test_withheld_number_is_logged_for_the_contact_that_a_sender_names(post: Pos
         post.later()
         states.append(post.event(event_id).state)
     assert states == ["delivered", "ignored"]
+
+
+def test_what_databases_cannot_hold_does_not_hold_up_a_call(post: Post) -> None:
+    """A CRM may answer with an id that no database keeps as it is: the call is delivered."""
+
+    class Odd(Ledger):
+        def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
+            return LoggedCall(external_id="7\0\ud800", url="https://crm.example/\0")
+
+    post.connect(Odd())
+    event_id = post.send()
+    assert post.later() == 1
+    event = post.event(event_id)
+    assert (event.state, event.external_id, event.url) == ("delivered", "7\ufffd?", "https://crm.example/\ufffd")

@@ -16,7 +16,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-import middleware.app  # noqa: F401 - with it come the tables of all rooms
+import middleware.monitoring.tables
+import middleware.recordings.tables  # noqa: F401 - their tables are of the same database
 from middleware.errors import ConfigError, StorageError
 from middleware.inbox import schema
 from middleware.inbox.database import Database, open_database

@@ -77,6 +77,45 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     op.create_table(
+        "recording_attachment",
+        sa.Column("recording_id", sa.String(length=32), nullable=False),
+        sa.Column("channel", sa.String(length=63), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("recording_id", "channel", "external_id"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "recording_number",
+        sa.Column("recording_id", sa.String(length=32), nullable=False),
+        sa.Column("number", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("recording_id", "number"),
+        if_not_exists=True,
+    )
+    op.create_index("recording_number_number", "recording_number", ["number"], if_not_exists=True)
+    op.create_table(
+        "alarm",
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("is_raised", sa.Boolean(), nullable=False),
+        sa.Column("since", sa.Float(), nullable=False),
+        sa.Column("amount", sa.Integer(), nullable=False),
+        sa.Column("is_told", sa.Boolean(), nullable=False),
+        sa.Column("told_amount", sa.Integer(), nullable=False),
+        sa.Column("told_at", sa.Float()),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "subject"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "alarm_look",
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("subject"),
+        if_not_exists=True,
+    )
+    op.create_table(
         "delivery",
         sa.Column("id", NUMBER, autoincrement=True, nullable=False),
         sa.Column("call_seq", NUMBER, nullable=False),
@@ -100,6 +139,7 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     op.create_index("delivery_due", "delivery", ["tenant", "channel", "state", "due_at"], if_not_exists=True)
+    op.create_index("delivery_state", "delivery", ["state", "tenant"], if_not_exists=True)
     op.create_table(
         "event",
         sa.Column("seq", NUMBER, autoincrement=True, nullable=False),
