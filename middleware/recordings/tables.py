@@ -8,7 +8,7 @@ revocations: a link bears the number that was in force when it was made.  Moment
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, UniqueConstraint
 
 from middleware.inbox.tables import Told, metadata
 
