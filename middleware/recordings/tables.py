@@ -8,7 +8,7 @@ revocations: a link bears the number that was in force when it was made.  Moment
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, UniqueConstraint
 
 from middleware.inbox.tables import Told, metadata
 
@@ -54,7 +54,7 @@ recording_attachment = Table(
     metadata,
     Column("recording_id", String(32), primary_key=True),
     Column("channel", String(63), primary_key=True),
-    Column("external_id", Text, primary_key=True),  # of the call's record there
+    Column("external_id", Told, primary_key=True),  # of the call's record there
     Column("state", String(16), nullable=False),  # begun, attached
 )
 
