@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environs import Env
+from marshmallow import ValidationError
 from marshmallow.validate import Range, Regexp
 
 from middleware.errors import ConfigError
+from middleware.failpoints import parse
 
 _FITS_A_HEADER = r"\Z|[A-Za-z0-9._~+/=-]{16,}\Z"  # none, or one that fits a header (RFC 6750) and is not guessed
 _TOO_SHORT = "must be 16 or more letters, digits or any of ._~+/=-"
@@ -27,7 +29,8 @@ class Settings:
     the Redis that several machines share; none is needed.  ``recordings``: folder or object-store URL of kept
     recordings.  ``metrics_token``: with which ``/-/metrics`` is read; without one there is none.  ``alarm_url``: gets
     every alarm as JSON; ``alarm_command`` is run with it on its standard input.  ``alarm_after``: seconds that the
-    oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
+    oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.  ``fail_at``: for
+    testers, see :mod:`middleware.failpoints`.
     """
 
     customers: Path
@@ -51,6 +54,14 @@ class Settings:
     alarm_command: str | None = None
     alarm_after: float = 300.0
     alarm_disk: int = 1024**3
+    fail_at: str | None = None
+
+
+def _is_failpoint(text: str) -> None:
+    try:
+        parse(text) if text else None
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
 
 
 def load_settings(data: Path | None = None) -> Settings:
@@ -88,6 +99,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "alarm_command": env.str("ALARM_COMMAND", "") or None,
         "alarm_after": env.float("ALARM_AFTER", 300.0, validate=Range(min=0, min_inclusive=False)),
         "alarm_disk": env.int("ALARM_DISK", 1024**3, validate=Range(min=0)),
+        "fail_at": env.str("FAIL_AT", "", validate=_is_failpoint) or None,
     }
     try:
         env.seal()
