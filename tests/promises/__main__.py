@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.table import FAIL, VOID, Figure, dump_json, dump_rst, say, show
-from tests.promises import copies, lost, once, restarts
+from tests.promises import copies, lost, machines, once, restarts
 from tests.promises.databases import DATABASES
 
 Measure = Callable[[str, int], list[Figure]]
@@ -20,6 +20,8 @@ PROMISES: dict[str, Measure] = {
     "P1": lambda database, kills: [lost.measure(database, kills=kills, least=lost.LEAST * kills // lost.KILLS)],
     "P6": lambda database, _kills: [copies.measure(database)],
     "P8": lambda database, _kills: [restarts.measure(database)],
+    # SQLite is of one machine
+    "P18": lambda database, _kills: [machines.measure()] if database == "postgresql" else [],
     "P5": lambda database, kills: once.measure(database, kills=kills),
 }
 

@@ -38,6 +38,7 @@ class Senders:
     clients: int = 8
     customer_of: Callable[[int], str] = lambda _index: "acme"
     most: int | None = None
+    every: float = 0.0  # seconds between two events of a client
     acknowledged: dict[int, str] = field(default_factory=dict)  # the event's id by the call's index
     refused: int = 0  # answers that were none, or no 200
     _indices: Iterator[int] = field(default_factory=count)
@@ -65,10 +66,10 @@ class Senders:
 
     def _run(self) -> None:
         connection: HTTPConnection | None = None
-        while not self._stop.is_set():
+        while not self._stop.wait(self.every):
             index = next(self._indices)
             if self.most is not None and index >= self.most:
-                return
+                break
             body = json.dumps(call_of(index))
             while not self._stop.is_set():
                 try:
@@ -87,3 +88,5 @@ class Senders:
                     connection = None
                 self.refused += 1
                 self._stop.wait(PAUSE)
+        if connection:
+            connection.close()
