@@ -132,6 +132,11 @@ class Installation:
         for process in self.processes.values():
             os.killpg(process.pid, number)
 
+    def run(self, *arguments: str) -> None:
+        """Run ``m8crm`` with the installation's settings."""
+        command = [sys.executable, "-m", "middleware.cli", *arguments]
+        subprocess.run(command, env={**os.environ, **self._environ()}, cwd=ROOT, check=True, capture_output=True)
+
     def adopt(self, name: str, pid: int) -> None:
         """Take a process for one that was started here."""
         self.processes[name] = Adopted(pid)

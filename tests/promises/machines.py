@@ -33,8 +33,9 @@ from tests.promises.senders import HEADERS, Senders
 MACHINES = 3
 BETWEEN = 400  # acknowledged events between two misfortunes
 CUSTOMERS = 4
-EVERY = 0.05  # seconds between two events of a sender
-THRIFTY, BUDGET = "thrifty", 30  # a customer whose CRM takes so many requests an hour
+QUICK = {"M8CRM_ATTEMPT": "2", "M8CRM_LEASE": "10"}  # seconds: nobody waits half a minute for who died
+PAUSE = 0.05  # seconds between two events of a sender
+BUDGET = 30  # requests an hour that the CRMs of two other customers take
 SERVE = (sys.executable, "-m", "middleware.cli", "serve", "--web")
 PATIENCE = 120.0  # seconds until all is delivered: the lease of who died must end
 
@@ -80,8 +81,8 @@ def harass(between: int) -> Seen:
     with new_folder() as folder, run_stub(core=None) as stub, ExitStack() as stack:
         for name in names:
             add_customer(folder, name, stub.url(name), adapter="busy-stub")
-        for name in (THRIFTY, "alone"):
-            add_thrifty(folder, name, stub.url(name))
+        for name in ("shared", "alone"):
+            add_customer(folder, name, stub.url(name), budget=f"{BUDGET}/h")
         postgres = PostgresServer(is_durable=True)
         stack.callback(postgres.remove)
         redis = RedisServer(folder)
@@ -91,10 +92,10 @@ def harass(between: int) -> Seen:
         machines = start_machines(stack, folder, postgres.url(database), redis.url, relay)
         port = stack.enter_context(run_haproxy([machine.port for machine in machines]))
         say(f"the machines run after {monotonic() - began:.0f} s")
-        asked = ask_for_many(stub, [machine.port for machine in machines], THRIFTY)
+        asked = ask_for_many(stub, [machine.port for machine in machines], "shared")
         with (
             lookups(port, names) as answers,
-            Senders(lambda: port, 4, lambda i: names[i % CUSTOMERS], every=EVERY) as senders,
+            Senders(lambda: port, 4, lambda i: names[i % CUSTOMERS], pause=PAUSE) as senders,
         ):
             while not any(stub.seen(name)["calls"] for name in names):  # the workers take longer to start
                 senders.wait_for(len(senders.acknowledged) + 1)
@@ -133,7 +134,7 @@ def start_machines(
         own.mkdir()
         shutil.copy(folder / "key", own)
         url = make_url(database).set(port=relay.port) if place == 1 else make_url(database)
-        environ = {"M8CRM_CUSTOMERS": str(folder / "customers"), "M8CRM_REDIS_URL": redis}
+        environ = {"M8CRM_CUSTOMERS": str(folder / "customers"), "M8CRM_REDIS_URL": redis, **QUICK}
         machines.append(Installation(own, str(url), web_workers=1, environ=environ, web=SERVE))
     for machine in machines:
         machine.begin()
@@ -195,13 +196,6 @@ def look_up(port: int, customer: str, number: str) -> int:
         return answer.status
     finally:
         connection.close()
-
-
-def add_thrifty(folder: Path, name: str, url: str) -> None:
-    """Write a customer whose CRM may be asked ``BUDGET`` times an hour."""
-    add_customer(folder, name, url)
-    file = folder / "customers" / f"{name}.toml"
-    file.write_text(file.read_text().replace("[[crm]]", f'[[crm]]\nbudget = "{BUDGET}/h"'))
 
 
 def ask_for_many(stub: Stub, ports: Sequence[int], customer: str) -> int:
