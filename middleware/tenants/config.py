@@ -31,6 +31,7 @@ from middleware.tenants.secrets import MIN_CHARACTERS
 from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig, SkipConfig, Source, Tenant
 
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+MAX_BYTES = 1_048_576  # of a customer's file; a larger one would hold up the answers of all while it is read
 MAX_BUDGET = timedelta(seconds=2.8)  # of M8Com's 3 s
 RECEIVERS = ("insights", "recording", "pbx", "cdr", "postcall")  # who has a secret of its own
 SENDERS = ("calllog", "recording", "pbx", "cdr", "postcall")
@@ -171,7 +172,7 @@ class _Reading:
                 self.files.append(path)
                 try:
                     text = path.read_text(encoding="utf-8").strip()
-                except (OSError, UnicodeError):
+                except (OSError, ValueError):  # no such path, or no UTF-8
                     text = ""
                 return self._found(text, key, f"make the file {path} readable")
         return value
@@ -193,13 +194,16 @@ def read_tenant(path: Path, accounts: Accounts | None = None) -> tuple[Tenant, l
     """Read the customer's file; return the tenant and the other files it was made from."""
     reading = _Reading(path, accounts or Accounts())
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise ConfigError(path.name, [f"is larger than {MAX_BYTES // 1024} KiB"])
         document = tomllib.loads(raw.decode())
     except OSError as error:
         raise ConfigError(
             path.name, [f"cannot be read ({error.strerror}): check that it exists and its rights"]
         ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:  # tomllib's and the decoder's own, and that of a number with thousands of digits
         raise ConfigError(path.name, [f"is not TOML: {error}"]) from None
     except RecursionError:
         raise ConfigError(path.name, ["is not TOML: nested too deeply"]) from None
@@ -274,7 +278,7 @@ def _sources(tables: list[dict[str, Any]], reading: _Reading) -> tuple[Source, .
         kind, known = settings.pop("adapter", None), load_adapters()
         name = settings.pop("name", kind)
         written = settings.pop("budget", None)
-        if kind not in known:
+        if not isinstance(kind, str) or kind not in known:
             near = difflib.get_close_matches(str(kind), known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
             reading.problems.append(f"{where}.adapter: {hint}")

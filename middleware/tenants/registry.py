@@ -10,7 +10,7 @@ from threading import Lock
 import structlog
 
 from middleware.crm.account import Accounts
-from middleware.errors import ConfigError
+from middleware.errors import ConfigError, place_of
 from middleware.model.deadline import Clock
 from middleware.tenants.config import TENANT_ID, read_tenant
 from middleware.tenants.tenant import Tenant
@@ -115,10 +115,14 @@ class Tenants:
         try:
             # an old adapter may still be in use by a lookup: it is closed when the last of them lets it go
             entry.tenant, entry.files = read_tenant(path, self._accounts)
-            entry.problem = None
         except ConfigError as error:
             entry.problem = error
             log.error("customer_file_broken", customer=tenant_id, file=error.where, problems=error.problems)
+        except Exception as error:  # a fault of ours or of an adapter's; its message may hold anything
+            entry.problem = ConfigError(path.name, [f"breaks what reads it ({type(error).__name__})"])
+            log.error("customer_file_breaks_us", customer=tenant_id, error=type(error).__name__, place=place_of(error))
+        else:
+            entry.problem = None
         # a change while the file was read is seen by the next look
         after = _stamp([path, *entry.files])
         entry.stamp = after if after[0] == stamp[0] else ()

@@ -137,6 +137,12 @@ class Installation:
         command = [sys.executable, "-m", "middleware.cli", *arguments]
         subprocess.run(command, env={**os.environ, **self._environ()}, cwd=ROOT, check=True, capture_output=True)
 
+    def ask(self, *arguments: str) -> str:
+        """Return what ``m8crm`` prints with the installation's settings, whatever its status."""
+        command = [sys.executable, "-m", "middleware.cli", *arguments]
+        environ = {**os.environ, **self._environ()}
+        return subprocess.run(command, env=environ, cwd=ROOT, check=False, capture_output=True, text=True).stdout
+
     def adopt(self, name: str, pid: int) -> None:
         """Take a process for one that was started here."""
         self.processes[name] = Adopted(pid)

@@ -324,3 +324,37 @@ def test_secrets_are_changed_with_comments_kept(tmp_path: Path) -> None:
         revoke_secret(tmp_path, "acme", "insights", list_secrets(tmp_path, "acme")["insights"][0])
     with pytest.raises(ConfigError, match="is no customer"):
         add_secret(tmp_path, "nobody", "insights")
+
+
+def test_fault_of_the_reader_leaves_the_last_good_version(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What breaks on a file, e.g. an adapter, costs the customer the change and nothing else."""
+    clock = Clock()
+    tenants = Tenants(file.parent, clock=clock)
+    first = tenants.get("acme")
+
+    def break_down(*_: object) -> None:
+        raise TypeError("never shown")
+
+    monkeypatch.setattr("middleware.tenants.registry.read_tenant", break_down)
+    file.write_text(GOOD + "\n")
+    clock.now += LOOK_EVERY
+    assert tenants.get("acme") is first
+    problem = tenants.problem("acme")
+    assert problem is not None
+    assert "TypeError" in str(problem)
+    assert "never shown" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD + "# " + "x" * 1_100_000, "larger than 1024 KiB"),
+        (GOOD + "\n" + "many = " + "9" * 5000, "is not TOML"),
+        (GOOD + '\n[[crm]]\nadapter = ["sql"]\n', "adapter"),
+    ],
+    ids=["huge", "number of 5,000 digits", "adapter that is a list"],
+)
+def test_what_nobody_writes_on_purpose_is_told_like_any_fault(file: Path, text: str, says: str) -> None:
+    """A file from a broken program is refused in words."""
+    file.write_text(text)
+    assert any(says in problem for problem in problems(file))
