@@ -49,6 +49,14 @@ SAME = {
     "another of our numbers": (told(to_number=AGENT), told("pbx", other_numbers=(AGENT,))),
     "the other direction's words": (told(), told("cdr", direction=None)),
     "a transfer to": (told(referred_to=AGENT), told(to_number=AGENT, started_at=after(61))),
+    "a transfer under another id": (
+        told("cdr", call_ids=("cdr:1",), referred_to=AGENT),
+        told("cdr", call_ids=("cdr:2",), to_number=AGENT, started_at=after(61)),
+    ),
+    "recordings of an agent and of his group": (
+        told("recording", call_ids=("recording:1",)),
+        told("recording", call_ids=("recording:2",), agent="Ada"),
+    ),
     "a transfer by": (told(), told(to_number=AGENT, started_at=after(58), referred_by=DESK)),
     "what came without a start": (told(), told("postcall", started_at=None, duration=None, to_number=None)),
 }
@@ -58,6 +66,11 @@ DIFFERENT = {
     "another of our numbers": (told(), told("cdr", to_number=AGENT)),
     "a transfer elsewhere": (told(referred_to=BOB), told(to_number=AGENT, started_at=after(61))),
     "a transfer long after": (told(referred_to=AGENT), told(to_number=AGENT, started_at=after(90))),
+    "one sender's other id": (told("pbx", call_ids=("pbx:1",)), told("pbx", call_ids=("pbx:2",), started_at=after(2))),
+    "a voicemail under another id": (
+        told("pbx", call_ids=("pbx:1",)),
+        told("pbx", EventKind.VOICEMAIL, call_ids=("pbx:2",), started_at=None, duration=None),
+    ),
     "a word of another": (told(), told("postcall", started_at=None, duration=None, from_number=BOB, to_number=None)),
 }
 
