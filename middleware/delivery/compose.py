@@ -90,16 +90,15 @@ def compose_call(
     tenant: Tenant,
     received_at: datetime,
     log_format: LogFormat = "text",
-    recording: str | None = None,
 ) -> CallRecord:
     """Return the call as an adapter writes it.
 
     ``event`` is what all senders told; ``received_at`` stands in for the end of a call whose start nobody knows.
-    ``recording`` is our own link to it; a sender's is taken only where it does not expire.
+    A link to a recording is taken only where it does not expire, as ours.
     """
     direction, contact, own = tell_sides(event, tenant)
     duration = event.duration or timedelta()
-    media = {medium.kind: medium.url for medium in reversed(event.media) if medium.expires_at is None}
+    recordings, transcripts = event.lasting_links("recording"), event.lasting_links("transcript")
     record = CallRecord(
         id=event_id,
         key=key,
@@ -121,14 +120,15 @@ def compose_call(
         talk_time=event.talk_time,
         owner=_owner(event, tenant),
         contact_id=event.contact_id,
-        recording=web_link(recording or media.get("recording")),
-        transcript=web_link(media.get("transcript")),
+        recording=web_link(next(iter(recordings), None)),
+        transcript=web_link(next(iter(transcripts), None)),
         action_items=event.action_items[:MAX_ITEMS],
         sentiment=event.sentiment,
         journey=event.journey[:MAX_ITEMS],
         caller_name=event.caller_name if direction is Direction.INBOUND else None,
     )
-    return _with_texts(record, event, tenant, log_format)
+    further = {f"Recording {part}": url for part, url in enumerate(recordings[1:], 2)}
+    return _with_texts(record, replace(event, facts={**further, **event.facts}), tenant, log_format)
 
 
 def spell_duration(duration: timedelta) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from datetime import timedelta
@@ -68,8 +68,8 @@ class MediaKeeper(Protocol):
     def note(self, tenant_id: str, call_key: str, media: Iterable[Media], numbers: Iterable[str]) -> int:
         """Remember what a sender has named for a call."""
 
-    def link_of(self, tenant_id: str, call_key: str) -> str | None:
-        """Return the link that a call's log bears."""
+    def linked(self, tenant_id: str, call_key: str, media: Sequence[Media]) -> tuple[Media, ...]:
+        """Return the media with the links that a call's log bears."""
 
     def loss_of(self, tenant_id: str, call_key: str) -> str | None:
         """Return what the log says of a recording that nobody will hear."""
@@ -82,9 +82,9 @@ class NoMedia:
         """Forget it."""
         return 0
 
-    def link_of(self, _tenant_id: str, _call_key: str) -> str | None:
-        """Return no link."""
-        return None
+    def linked(self, _tenant_id: str, _call_key: str, media: Sequence[Media]) -> tuple[Media, ...]:
+        """Return the senders' own links."""
+        return tuple(media)
 
     def loss_of(self, _tenant_id: str, _call_key: str) -> str | None:
         """Miss nothing."""
@@ -385,14 +385,14 @@ class Worker:
 
     def _record(self, tenant: Tenant, source: Source, claimed: Claimed) -> CallRecord:
         """Return the call as it is written into this CRM, with what became of its recording."""
-        event, call_id, link = merged_event(claimed.call.bodies, tenant), claimed.call.id, None
+        event, call_id = merged_event(claimed.call.bodies, tenant), claimed.call.id
         if event.media:  # noted already, unless who planned the call was killed, or calls have become one
             heard = hear(event, claimed.call.bodies[0].received_at, tenant)
             self._media.note(tenant.id, call_id, event.media, numbers_of(heard))
-            link = self._media.link_of(tenant.id, call_id)
-            if link is None and (loss := self._media.loss_of(tenant.id, call_id)):
-                event = replace(event, facts={**event.facts, "Recording": loss})
-        return record_of(claimed.call, event, tenant, source.adapter.log_format, link)
+            event = replace(event, media=self._media.linked(tenant.id, call_id, event.media))
+            if not event.lasting_links("recording") and (loss := self._media.loss_of(tenant.id, call_id)):
+                event = replace(event, facts={"Recording": loss, **event.facts})
+        return record_of(claimed.call, event, tenant, source.adapter.log_format)
 
     def _changes(self, claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
         now = self._inbox.now().timestamp()

@@ -73,12 +73,15 @@ class Ending(Enum):
     VOICEMAIL = "voicemail"
 
 
+MediaKind = Literal["recording", "transcript"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
     """A recording, or a transcript, as the sender has it; ``expires_at`` is when its link dies."""
 
     url: str
-    kind: Literal["recording", "transcript"] = "recording"
+    kind: MediaKind = "recording"
     expires_at: datetime | None = None
 
 
@@ -133,6 +136,10 @@ class CallEvent:
     media: tuple[Media, ...] = ()
     journey: tuple[Leg, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    def lasting_links(self, kind: MediaKind) -> list[str]:
+        """Return the links to its media that do not expire, which may stand in a log."""
+        return [medium.url for medium in self.media if medium.kind == kind and medium.expires_at is None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
