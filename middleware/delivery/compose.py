@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from middleware.inbox.calls import tell_sides
-from middleware.model.call import CallEvent, CallRecord, Direction, Ending, Leg
+from middleware.model.call import UNANSWERED, CallEvent, CallRecord, Direction, Ending, Leg
 from middleware.tenants.log_template import Fact, Facts, LogFormat, clean, render, web_link
 from middleware.tenants.tenant import Tenant
 
@@ -145,8 +145,10 @@ def spell_outcome(record: CallRecord) -> str:
     wait = spell_duration(record.wait_time) if record.wait_time else ""
     where = f" in {record.answer_group}" if record.answer_group else ""
     match record.ending:
-        case Ending.ANSWERED:
-            return "Answered"
+        case Ending.ANSWERED | None:
+            return "Answered" if record.ending else ""
+        case _ if record.direction is Direction.OUTBOUND and record.ending in UNANSWERED:
+            return "Not answered"
         case Ending.VOICEMAIL:
             return "Voicemail: the caller left a message" if record.direction is Direction.INBOUND else "Voicemail"
         case Ending.ABANDONED:
@@ -154,9 +156,7 @@ def spell_outcome(record: CallRecord) -> str:
         case Ending.TIMED_OUT:
             return f"Missed: nobody answered{where}{wait and f' for {wait}'}"
         case Ending.MISSED:
-            return "Missed" if record.direction is Direction.INBOUND else "Not answered"
-        case None:
-            return ""
+            return "Missed"
 
 
 def append_line(body: str, line: Fact, log_format: LogFormat) -> str:
@@ -171,11 +171,19 @@ def append_line(body: str, line: Fact, log_format: LogFormat) -> str:
 
 
 def _owner(event: CallEvent, tenant: Tenant) -> str | None:
-    """Return the CRM's id of the user who spoke, by whatever a sender calls him; else the customer's default."""
+    """Return the CRM's id of the user who spoke last, by whatever a sender calls him; else the customer's default."""
     owners = tenant.calls.owners
-    names = (event.user_id, event.username, event.agent, *(leg.agent for leg in reversed(event.journey)))
+    latest = event.journey[::-1]
+    spoke = [leg for leg in latest if leg.ending in (None, Ending.ANSWERED)]
+    rang = [leg for leg in latest if leg not in spoke]
+    names = (*_names(spoke), event.user_id, event.username, event.agent, *_names(rang))
     known = (owners.get(name.strip().casefold()) for name in names if name)
     return next(filter(None, known), owners.get("default"))
+
+
+def _names(legs: Iterable[Leg]) -> Iterator[str | None]:
+    for leg in legs:
+        yield from (leg.user_id, leg.agent, leg.number)
 
 
 def _with_texts(record: CallRecord, event: CallEvent, tenant: Tenant, log_format: LogFormat) -> CallRecord:

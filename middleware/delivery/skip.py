@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from middleware.delivery.compose import spell_duration
-from middleware.model.call import CallEvent, CallRecord, Ending
+from middleware.model.call import UNANSWERED, CallEvent, CallRecord
 from middleware.model.phone import NumberKind
 from middleware.tenants.tenant import Tenant
-
-_UNANSWERED = (Ending.MISSED, Ending.ABANDONED, Ending.TIMED_OUT)
 
 
 def why_skipped(event: CallEvent, record: CallRecord, tenant: Tenant) -> str | None:
@@ -45,4 +43,4 @@ def _span(event: CallEvent) -> timedelta | None:
     """
     spans = [span for span in (event.duration, event.wait_time, event.talk_time) if span is not None]
     longest = max(spans, default=None)
-    return None if event.ending in _UNANSWERED and not longest else longest
+    return None if event.ending in UNANSWERED and not longest else longest

@@ -218,20 +218,37 @@ def _span(ranked: Sequence[Heard]) -> tuple[datetime | None, timedelta | None]:
 
 
 def _journey(ranked: Sequence[Heard]) -> tuple[Leg, ...]:
-    """Return the call's stages in order: those that senders tell, and each event that has an agent or a group."""
-    legs: dict[tuple[object, ...], Leg] = {}
+    """Return the stages in order, as the sender who tells most has them: each names people in his own way."""
+    told: dict[str, dict[tuple[object, ...], Leg]] = {}
     for one in ranked:
-        event = one.event
-        own = Leg(
-            started_at=event.started_at,
-            agent=event.agent or event.username,
-            group=event.answer_group,
-            ending=event.ending,
-        )
-        for leg in (*event.journey, *([own] if (own.agent or own.group) and not event.journey else [])):
+        legs = told.setdefault(one.event.sender, {})
+        for leg in one.event.journey or _own_leg(one.event):
             legs.setdefault((leg.agent, leg.group), leg)
-    timed = sorted((leg for leg in legs.values() if leg.started_at), key=attrgetter("started_at"))
-    return (*timed, *(leg for leg in legs.values() if not leg.started_at))
+    stages = max((_without_echoes(legs) for legs in told.values()), key=len, default=[])
+    timed = sorted((leg for leg in stages if leg.started_at), key=attrgetter("started_at"))
+    return (*timed, *(leg for leg in stages if not leg.started_at))
+
+
+def _own_leg(event: CallEvent) -> tuple[Leg, ...]:
+    """Return an event as a stage, if it has an agent or a group; who only rang has missed it."""
+    agent = event.agent or event.username
+    if not (agent or event.answer_group):
+        return ()
+    has_rung = event.kind is EventKind.RINGING and event.direction is Direction.INBOUND
+    leg = Leg(
+        started_at=event.answered_at or event.started_at,
+        agent=agent,
+        group=event.answer_group,
+        ending=event.ending or (Ending.MISSED if has_rung else None),
+        user_id=event.user_id,
+    )
+    return (leg,)
+
+
+def _without_echoes(legs: Mapping[tuple[object, ...], Leg]) -> list[Leg]:
+    """Leave out an agent without a group where another event has his."""
+    agents = {leg.agent for leg in legs.values() if leg.group}
+    return [leg for leg in legs.values() if leg.group or leg.agent not in agents]
 
 
 def _first(events: Iterable[CallEvent], name: str) -> Any:

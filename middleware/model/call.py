@@ -73,6 +73,7 @@ class Ending(Enum):
     VOICEMAIL = "voicemail"
 
 
+UNANSWERED = (Ending.MISSED, Ending.ABANDONED, Ending.TIMED_OUT)
 MediaKind = Literal["recording", "transcript"]
 
 
@@ -94,6 +95,7 @@ class Leg:
     number: str | None = None
     group: str | None = None
     ending: Ending | None = None
+    user_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,6 +98,9 @@ def test_everything_known_is_in_the_log(log_format: LogFormat) -> None:
     assert re.search(r"Campaign:\s+Spring", seen)
 
 
+_OUT = {"from_number": OWN, "to_number": CALLER, "direction": Direction.OUTBOUND}
+
+
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
@@ -112,13 +115,15 @@ def test_everything_known_is_in_the_log(log_format: LogFormat) -> None:
         ({"ending": Ending.ABANDONED}, "Missed: the caller gave up in Support"),
         ({"ending": Ending.MISSED, "direction": Direction.INBOUND}, "Missed"),
         ({"ending": Ending.VOICEMAIL}, "Voicemail: the caller left a message"),
+        ({"ending": Ending.ABANDONED, **_OUT}, "Not answered"),
+        ({"ending": Ending.TIMED_OUT, **_OUT}, "Not answered"),
     ],
 )
 def test_outcome_is_told_in_words(facts: dict[str, Any], words: str) -> None:
     """Who was not reached reads why, in the subject and in the body."""
     call = compose(answer_group="Support", **facts)
     assert f"Outcome: {words}\n" in call.body
-    assert call.subject == f"Inbound call: {words}"
+    assert call.subject == f"{call.direction.value.capitalize()} call: {words}"
 
 
 @pytest.mark.parametrize(
@@ -149,12 +154,21 @@ def test_call_that_nobody_timed_ends_when_it_was_told() -> None:
 
 
 def test_owner_is_whoever_of_the_users_is_known() -> None:
-    """The log is given to the user's id, e-mail or name, else to the last one of the journey, else to the default."""
+    """The log is given to the user's id, e-mail or name, else to one of the journey, else to the default."""
     owners = {"owners": {"ada@acme.se": "71", "bo ek": "72", "default": "70"}}
     assert compose(calls=owners, username="Ada@acme.se", agent="Bo Ek").owner == "71"
     assert compose(calls=owners, agent="Cy", journey=(Leg(agent="Bo Ek"), Leg(agent="Cy"))).owner == "72"
     assert compose(calls=owners, user_id="u-9").owner == "70"
     assert compose(agent="Bo Ek").owner is None
+
+
+def test_owner_is_the_last_one_who_spoke() -> None:
+    """Of those who handed the call on and those who only rang nobody gets the log, where he who took it is known."""
+    reception, sales = Leg(user_id="u-1", agent="Ada"), Leg(user_id="u-2", agent="Bo")
+    rang = Leg(agent="Cy", ending=Ending.MISSED)
+    owners = {"owners": {"u-1": "71", "u-2": "72", "cy": "73"}}
+    assert compose(calls=owners, user_id="u-1", journey=(reception, sales, rang)).owner == "72"
+    assert compose(calls=owners, user_id="u-1", journey=(reception, Leg(agent="Dan"))).owner == "71"
 
 
 def test_link_that_dies_or_is_none_is_not_logged() -> None:

@@ -123,6 +123,28 @@ def test_transfer_is_one_call_with_its_journey() -> None:
     assert [(leg.agent, leg.group) for leg in whole.journey] == [("Ada", "Support"), ("Bob", None)]
 
 
+def test_person_is_one_stage_however_senders_name_him() -> None:
+    """A call that nobody handed on has one stage, though each sender calls its agent something else."""
+    parts = [
+        told(username="ada@acme.se"),
+        told("recording", EventKind.RECORDING, agent="Ada Webb", answer_group="Support"),
+        told("pbx", agent="Ada W", answer_group="Support", ending=Ending.ANSWERED),
+        told("pbx", EventKind.RECORDING, agent="Ada W"),
+    ]
+    assert len(merge(map(heard, parts), WITHIN).journey) == 1
+
+
+def test_who_only_rang_did_not_speak() -> None:
+    """Of a ring group's users those who did not answer are stages that were missed, and come before the one who did."""
+    parts = [
+        told("pbx", agent="Ada", ending=Ending.ANSWERED, answered_at=after(9)),
+        told("pbx", EventKind.RINGING, agent="Ada", duration=None),
+        told("pbx", EventKind.RINGING, agent="Zoe", duration=None),
+    ]
+    journey = merge(map(heard, parts), WITHIN).journey
+    assert [(leg.agent, leg.ending) for leg in journey] == [("Zoe", Ending.MISSED), ("Ada", Ending.ANSWERED)]
+
+
 def test_what_is_sent_again_takes_the_place_of_what_was() -> None:
     """A newer version of an event counts, and the older one no more."""
     old, new = told("cdr", key="c", agent="Wrong"), told("cdr", key="c", agent=None)
