@@ -29,7 +29,7 @@ from middleware.delivery.attach import (
 )
 from middleware.delivery.calls import digest_of, hear_body, merged_event, numbers_of, record_of
 from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
-from middleware.delivery.skip import why_skipped
+from middleware.delivery.skip import why_nobody, why_skipped
 from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
 from middleware.inbox.calls import Heard, hear
@@ -41,7 +41,6 @@ from middleware.metrics.counts import NOT_COUNTED, Counts
 from middleware.metrics.names import DELIVERY_ATTEMPTS, DELIVERY_SECONDS
 from middleware.model.call import CallRecord, Media
 from middleware.model.deadline import Deadline
-from middleware.model.phone import NumberKind
 from middleware.receivers.body import UnreadableBody
 from middleware.receivers.fields import FieldErrors
 from middleware.tenants.registry import Tenants
@@ -220,12 +219,7 @@ class Worker:
         if not event.kind.is_logged:
             return Plan(state="noted", reason="Nothing says yet that the call has ended.")
         record = record_of(call, event, tenant)
-        kind = record.contact_number.kind
-        is_named = kind is NumberKind.ANONYMOUS and event.contact_id is not None  # withheld, but a sender knows who
-        is_somebody = is_named or kind in (NumberKind.DIALLABLE, NumberKind.OPAQUE)
-        if record.contact_number.e164 in tenant.own_numbers or not is_somebody:
-            return Plan(state="ignored", reason=f"The other side is {kind.value} or the customer's own number.")
-        if reason := why_skipped(event, record, tenant):
+        if reason := why_nobody(record, tenant) or why_skipped(event, record, tenant):
             return Plan(state="ignored", reason=reason)
         if not tenant.calls.log_to:
             return Plan(state="ignored", reason="The customer has no CRM that calls are logged to.")
