@@ -221,8 +221,8 @@ def _facts(record: CallRecord, event: CallEvent, tenant: Tenant, most: int) -> F
 
     named = {
         "direction": "Inbound" if inbound else "Outbound",
-        "started": f"{record.started_at.astimezone(tenant.timezone):%Y-%m-%d %H:%M:%S}",
-        "ended": f"{record.ended_at.astimezone(tenant.timezone):%Y-%m-%d %H:%M:%S}",
+        "started": _spell_moment(record.started_at, tenant),
+        "ended": _spell_moment(record.ended_at, tenant),
         "timezone": tenant.timezone.key,
         "duration": spell_duration(record.duration),
         "waiting": spell_duration(record.wait_time) if record.wait_time is not None else "",
@@ -244,13 +244,13 @@ def _facts(record: CallRecord, event: CallEvent, tenant: Tenant, most: int) -> F
     }
     journey = tuple(line(stage) for stage in _stages(record.journey))
     told = [] if is_tight else list(event.facts.items())[:MAX_ITEMS]
-    further = [Fact(label=line(label), text=_link(text, longest) or line(text)) for label, text in told]
+    texts = [(label, _link(text, longest) or line(_localize(text, tenant))) for label, text in told]
     return {
         **named,
         "summary": _short(clean(record.summary or "").strip(), most),
         "action_items": tuple(line(item) for item in record.action_items[: 10 if is_tight else MAX_ITEMS]),
         "journey": journey,
-        "facts": (*_own_facts(named, journey), *(fact for fact in further if fact.text)),
+        "facts": (*_own_facts(named, journey), *(Fact(label=line(label), text=text) for label, text in texts if text)),
     }
 
 
@@ -289,6 +289,19 @@ def _stages(journey: tuple[Leg, ...]) -> Iterator[str]:
         ending = f", {leg.ending.value}" if leg.ending and leg.ending is not Ending.ANSWERED else ""
         if names:
             yield f"{names[0]} ({names[1]}){ending}" if len(names) > 1 else f"{names[0]}{ending}"
+
+
+def _spell_moment(moment: datetime, tenant: Tenant) -> str:
+    return f"{moment.astimezone(tenant.timezone):%Y-%m-%d %H:%M:%S}"
+
+
+def _localize(text: str, tenant: Tenant) -> str:
+    """Return a text that is a moment with an offset as it is in the customer's zone, and any other as it came."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return f"{_spell_moment(moment, tenant)} ({tenant.timezone.key})" if moment.tzinfo else text
+    except (ValueError, OverflowError):
+        return text
 
 
 def _link(url: str | None, longest: int) -> str:

@@ -147,6 +147,20 @@ def test_contact_is_on_the_other_side(facts: dict[str, Any], direction: Directio
     assert (call.direction, str(call.contact_number)) == (direction, contact)
 
 
+@pytest.mark.parametrize(
+    ("told", "shown_as"),
+    [
+        ("2026-03-01T12:01:40Z", "2026-03-01 13:01:40 (Europe/Stockholm)"),
+        ("2026-07-01T12:01:40+00:00", "2026-07-01 14:01:40 (Europe/Stockholm)"),
+        ("2026-03-01", "2026-03-01"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+    ],
+)
+def test_moment_that_a_sender_tells_is_in_the_customers_zone(told: str, shown_as: str) -> None:
+    """People read every moment in their own zone, also one that has no field of its own."""
+    assert f"Recorded at: {shown_as}" in compose(facts={"Recorded at": told}).body
+
+
 def test_call_that_nobody_timed_ends_when_it_was_told() -> None:
     """Without a start, the call began its length before we heard of it."""
     assert compose(duration=timedelta(minutes=5)).started_at == RECEIVED - timedelta(minutes=5)
