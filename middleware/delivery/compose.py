@@ -19,7 +19,7 @@ MAX_ITEMS = 50  # action items, stages and further facts
 SHORTER = (16_000, 4_000, 400)  # characters of a text: shorter ones are tried until the body fits
 SUBJECT = """\
 {{ direction }} call{% if agent %} with {{ agent }}{% endif %}
-{% if outcome and outcome != "Answered" %}: {{ outcome }}{% else %}, {{ duration }}{% endif %}"""
+{% if outcome and outcome != "Answered" %}: {{ outcome }}{% elif duration %}, {{ duration }}{% endif %}"""
 BODIES: dict[LogFormat, str] = {
     "text": """\
 {% for fact in facts %}
@@ -224,7 +224,7 @@ def _facts(record: CallRecord, event: CallEvent, tenant: Tenant, most: int) -> F
         "started": _spell_moment(record.started_at, tenant),
         "ended": _spell_moment(record.ended_at, tenant),
         "timezone": tenant.timezone.key,
-        "duration": spell_duration(record.duration),
+        "duration": spell_duration(event.duration) if event.duration is not None else "",
         "waiting": spell_duration(record.wait_time) if record.wait_time is not None else "",
         "talking": spell_duration(record.talk_time) if record.talk_time is not None else "",
         "from_number": line(contact if inbound else own),

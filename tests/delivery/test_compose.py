@@ -161,6 +161,13 @@ def test_moment_that_a_sender_tells_is_in_the_customers_zone(told: str, shown_as
     assert f"Recorded at: {shown_as}" in compose(facts={"Recorded at": told}).body
 
 
+def test_length_that_nobody_told_is_not_zero() -> None:
+    """A voicemail, or what an AI says alone, has no length: the log claims none, where a call of 0 s has that."""
+    call = compose()
+    assert (call.subject, call.body) == ("Inbound call", call.body.replace("Duration", ""))
+    assert compose(duration=timedelta()).subject == "Inbound call, 0 s"
+
+
 def test_call_that_nobody_timed_ends_when_it_was_told() -> None:
     """Without a start, the call began its length before we heard of it."""
     assert compose(duration=timedelta(minutes=5)).started_at == RECEIVED - timedelta(minutes=5)
@@ -213,5 +220,5 @@ def test_template_of_the_customer_is_used_and_its_failure_loses_no_call() -> Non
     """A customer's words stand in the log; a template that fails against all expectation gives way to ours."""
     calls = {"subject": "{{ agent }}\n{{ duration }}", "body": "<i>{{ agent }}</i>"}
     assert compose("html", calls, agent="<Bo>").body == "<i>&lt;Bo&gt;</i>"
-    assert compose("html", calls, agent="<Bo>").subject == "<Bo> 0 s"
-    assert "Duration: 0 s" in compose(calls={"body": "{{ agent.wrong }}"}).body
+    assert compose("html", calls, agent="<Bo>", duration=timedelta()).subject == "<Bo> 0 s"
+    assert "From: " in compose(calls={"body": "{{ agent.wrong }}"}).body
