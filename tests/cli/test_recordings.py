@@ -56,6 +56,7 @@ def test_what_is_due_is_fetched_now(run: Run, parts: Parts) -> None:
     (one,) = told(run("recordings", "list", "--json"))
     assert one["state"] == "failed"
     assert "hosts" in one["words"]
+    assert f"\n    {one['words']}\n" in run("recordings", "list").output  # whole, however narrow the terminal
     assert "0 attempts" in run("recordings", "fetch").output
     assert "1 attempts" in run("recordings", "fetch", one["id"]).output
 
