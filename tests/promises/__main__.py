@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.table import FAIL, VOID, Figure, dump_json, dump_rst, say, show
-from tests.promises import copies, fair, lost, once, outage, restarts
+from tests.promises import copies, fair, lost, machines, once, outage, restarts
 from tests.promises.databases import DATABASES
 
 KILLS, FEW_KILLS = 60, 12
@@ -25,6 +25,8 @@ PROMISES: dict[str, Callable[[str, bool], list[Figure]]] = {
     "P17": lambda database, is_full: [
         outage.measure(database) if is_full else outage.measure(database, events=1000, outage=30.0)
     ],
+    # SQLite is of one machine
+    "P18": lambda database, _is_full: [machines.measure()] if database == "postgresql" else [],
 }
 
 
