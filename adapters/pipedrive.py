@@ -115,8 +115,11 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         if not (numeric_id.isascii() and numeric_id.isdecimal()):
             return None
         found = ctx.http.find(f"{V2}/persons/{numeric_id}")
-        person = value(found.json(), "data") if found else None
-        return None if person is None or scalar(person, "is_deleted") else self._person(person)
+        if found is None:
+            return None
+        person = value(found.json(), "data")
+        contact = self._person(person)
+        return None if scalar(person, "is_deleted") else contact
 
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
         """Read the latest notes."""
@@ -334,5 +337,8 @@ def _utc(moment: datetime, between: str) -> str:
 def _span(one: Mapping[str, Any]) -> timedelta:
     """Return how long an activity takes, which Pipedrive writes as ``01:30`` or ``01:30:00``."""
     hours, minutes, seconds, *_ = [*text(one, "duration").split(":"), "", "", ""]
-    parts = {"h": hours, "m": minutes, "s": seconds}
-    return timedelta(hours=read_number(parts, "h"), minutes=read_number(parts, "m"), seconds=read_number(parts, "s"))
+    parts = {"hours": hours, "minutes": minutes, "seconds": seconds}
+    try:
+        return timedelta(**{part: read_number(parts, part) for part in parts})
+    except (OverflowError, ValueError):
+        raise CRMResponseError("Pipedrive: the column duration cannot be read") from None
