@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PIP_REQUIRE_VIRTUALENV := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench promises clean
 
 demo: $(VENV)/installed  ## run the middleware with two made-up customers
 	@$(BIN)/m8crm demo --port $(PORT) $(ARGS)
@@ -22,6 +22,9 @@ lint: $(VENV)/installed-test
 
 bench: $(VENV)/installed-test  ## print the figures
 	$(BIN)/python -m benchmarks
+
+promises: $(VENV)/installed-test  ## print what is promised, and whether it is kept
+	$(BIN)/python -m tests.promises $(ARGS)
 
 $(VENV)/installed: setup.cfg
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -114,17 +114,21 @@ def _free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _supervise(settings: Settings, *, with_worker: bool, tell: object) -> int:
-    from middleware.cli.supervisor import Supervisor
-    from middleware.logs import configure_logs
-
+def _assert_free(host: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
         except OSError as error:
-            reason = error.strerror
-            raise click.ClickException(f"{settings.host}:{settings.port}: {reason}. Choose another --port.") from None
+            raise click.ClickException(f"{host}:{port}: {error.strerror}. Choose another --port.") from None
+
+
+def _supervise(settings: Settings, *, with_worker: bool, tell: object) -> int:
+    from middleware.cli.supervisor import Supervisor, given_sockets
+    from middleware.logs import configure_logs
+
+    if not given_sockets():
+        _assert_free(settings.host, settings.port)
     configure_logs(settings.log_level, settings.log_format)
     return Supervisor(settings, with_worker=with_worker).run(on_ready=tell)  # type: ignore[arg-type]
 

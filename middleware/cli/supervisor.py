@@ -18,6 +18,7 @@ from middleware.settings import ROOT, Settings
 log = structlog.get_logger("m8crm.serve")
 STOP_SECONDS = 20.0  # longer than gunicorn's graceful_timeout
 CALM_SECONDS = 60.0  # a child that lived longer died of something new
+_FIRST_SOCKET = 3  # systemd's sockets follow standard error: sd_listen_fds(3)
 _PR_SET_PDEATHSIG = 1  # Linux: the child is told when its parent dies, however it dies
 
 
@@ -48,6 +49,7 @@ class Supervisor:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._hup)
         gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app"]
+        gunicorn[-1:-1] = [argument for socket in given_sockets() for argument in ("-b", f"fd://{socket}")]
         worker = [sys.executable, "-m", "middleware.cli", "worker"]
         for command in [gunicorn, worker] if self.with_worker else [gunicorn]:
             self._children.append(_Child(command, self._spawn(command), time.monotonic()))
@@ -62,7 +64,13 @@ class Supervisor:
         return 0
 
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, env=environment(self.settings), preexec_fn=_die_with_parent, cwd=ROOT)  # noqa: PLW1509, S603
+        return subprocess.Popen(  # noqa: S603
+            command,
+            env=environment(self.settings),
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
+            cwd=ROOT,
+            pass_fds=given_sockets(),
+        )
 
     def _tend(self) -> None:
         now = time.monotonic()
@@ -104,6 +112,13 @@ class Supervisor:
 
     def _hup(self, _number: int, _frame: object) -> None:
         self._reload = True
+
+
+def given_sockets() -> tuple[int, ...]:
+    """Return the descriptors of the sockets that systemd listens on for this process: they outlive the server."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return ()
+    return tuple(range(_FIRST_SOCKET, _FIRST_SOCKET + int(os.environ.get("LISTEN_FDS", "0"))))
 
 
 def environment(settings: Settings) -> dict[str, str]:

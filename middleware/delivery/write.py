@@ -83,8 +83,9 @@ def _find_contacts(job: Job, ctx: Context) -> Sequence[Contact]:
     adapter, number, contact_id = job.source.adapter, job.call.contact_number, job.call.contact_id
     can_by_id = adapter.can("find_contact_by_id")
     if not number.is_diallable:  # there is no number to verify by: the sender's word counts
-        found = adapter.find_contact_by_id(number.opaque_id or contact_id or "", ctx) if can_by_id else None
-        return [found] if found and (number.opaque_id or contact_id) else []
+        identity = number.opaque_id or contact_id
+        found = _find_by_id(job, identity, ctx) if identity and can_by_id else None
+        return [found] if found else []
     for form in written_forms(adapter, number):
         contacts, _ = find_verified(adapter, number, form, ctx)
         if contacts:

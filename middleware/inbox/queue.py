@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, select, update
+from sqlalchemy import Connection, Row, and_, exists, or_, select, update
 
 from middleware.failpoints import reach
 from middleware.inbox.due import Due
@@ -16,6 +16,7 @@ from middleware.inbox.tables import attempt, call, delivery, lane, logged_call
 from middleware.model.call import CallRecord, LoggedCall
 
 LEASE = timedelta(seconds=30)
+LEASES_AHEAD = 10  # leases: machines' clocks differ by seconds, never by as much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,9 @@ class Queue:
     def claim_lanes(self, limit: int) -> list[Lane]:
         """Lease lanes that have something due and that no other worker holds."""
         now = self._now()
-        free = and_(lane.c.lease_until < now, lane.c.due_at <= now)
+        # a clock that was put back while its machine was off leaves leases that lie further ahead than any is made
+        is_free = or_(lane.c.lease_until < now, lane.c.lease_until > now + LEASES_AHEAD * self._lease)
+        free = and_(is_free, lane.c.due_at <= now)
         due = exists().where(
             delivery.c.tenant == lane.c.tenant,
             delivery.c.channel == lane.c.channel,
@@ -182,6 +185,17 @@ class Queue:
         with self._database.write() as connection:
             held = _is_held(place, self.owner)
             connection.execute(update(lane).where(held).values(owner=None, lease_until=0.0, **changes))
+
+    def put_back(self, seconds: float) -> None:
+        """Have everything wait that much less: the clock was put back meanwhile.
+
+        When several workers say so, some tries come too early; none too late.
+        """
+        now = self._now()
+        waiting = and_(delivery.c.state.in_(("waiting", "parked")), delivery.c.due_at > now)
+        with self._database.write(is_long=True) as connection:
+            connection.execute(update(delivery).where(waiting).values(due_at=delivery.c.due_at - seconds))
+            connection.execute(update(lane).where(lane.c.due_at > now).values(due_at=lane.c.due_at - seconds))
 
     def release_all(self) -> None:
         """Give back every lane of this worker, so that the next one need not wait for the leases to end."""
