@@ -39,7 +39,7 @@ class Reader:
         """Return the contacts; rows with the same ``id`` are one with several numbers, e-mails and fields."""
         grouped: dict[str, list[Record]] = {}
         for row in rows:
-            if _is_empty("id", row.get("id")) or row["id"] is True:
+            if _is_empty("id", row.get("id")):
                 raise CRMResponseError(f"{self.where}: the column id is missing or empty")
             grouped.setdefault(_text(row["id"]), []).append(row)
         return [self._contact(contact_id, several) for contact_id, several in grouped.items()]
@@ -83,8 +83,6 @@ class Reader:
         if column == "amount":
             amount = Decimal(_text(value))
             return amount if amount.is_finite() else None
-        if isinstance(value, bool) and column not in _FLAGS:
-            raise TypeError
         text = _text(value)
         if column in _FLAGS:
             if text.lower() not in _TRUE + _FALSE:
@@ -126,7 +124,7 @@ def _single_columns() -> set[str]:
 
 def _is_empty(column: str, value: object) -> bool:
     """Whether there is nothing; some CRMs (Odoo) write ``false`` for it."""
-    return value is None or value == "" or (value is False and column not in _FLAGS)
+    return value is None or value == "" or (isinstance(value, bool) and column not in _FLAGS)
 
 
 def _text(value: object) -> str:

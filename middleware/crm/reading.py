@@ -32,9 +32,11 @@ def scalar(json: object, path: str) -> str | int | float | bool | None:
 
 
 def text(json: object, path: str) -> str:
-    """Return the text at ``path``, a number as text, an empty one where there is nothing."""
+    """Return the text at ``path``, a number as text, an empty one where there is nothing or ``false``."""
     found = scalar(json, path)
-    return "" if found is None else str(found)
+    if found is True:
+        raise CRMResponseError(f"{path}: what should be a text is true")
+    return "" if found is None or found is False else str(found)
 
 
 def required(json: object, path: str) -> str:

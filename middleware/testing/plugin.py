@@ -6,7 +6,7 @@ is a test of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -37,15 +37,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, None, None]:
     """Show what is wrong and how it is mended, and not the inside of the kit."""
     if not _is_conformance(pyfuncitem.cls):
-        return (yield)
+        yield
+        return
     from middleware.testing.conformance.trial import ConformanceError, NotApplicableError  # noqa: PLC0415
 
+    failure = ""
     try:
-        return (yield)
+        yield
+        return
     except NotApplicableError as reason:
         pytest.skip(str(reason))
     except ConformanceError as error:
-        pytest.fail(f"{error}", pytrace=False)
+        failure = str(error)
+    pytest.fail(failure, pytrace=False)

@@ -153,4 +153,6 @@ def written_for(name: str, template: str) -> str:
     """Return the template with ``name`` (``my_crm``) in place of acme."""
     words = name.split("_")
     title = "".join(word.capitalize() for word in words)
-    return template.replace("Acme CRM", " ".join(map(str.capitalize, words))).replace("Acme", title).replace("acme", name)
+    return (
+        template.replace("Acme CRM", " ".join(map(str.capitalize, words))).replace("Acme", title).replace("acme", name)
+    )

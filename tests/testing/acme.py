@@ -34,8 +34,7 @@ def load(folder: Path, changes: Mapping[str, str] | None = None) -> type[Conform
         adapter, test = adapter.replace(old, new), test.replace(old, new)
     module = f"acme_{next(_number)}"
     _load(folder, module, adapter)
-    kind = _load(folder, f"test_{module}", test.replace("adapters.acme", module)).TestAcme
-    assert issubclass(kind, Conformance)
+    kind: type[Conformance] = _load(folder, f"test_{module}", test.replace("adapters.acme", module)).TestAcme
     return kind
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,6 +37,10 @@ class Conformance:
     numeric_id: ClassVar[str | None] = None
     not_applicable: ClassVar[Mapping[str, str]] = {}
 
+    def __init_subclass__(cls) -> None:
+        if unknown := cls.not_applicable.keys() - CHECKS.keys():
+            raise TypeError(f"not_applicable: there is no check called {min(unknown)}")
+
     def build_settings(self, folder: Path) -> Any:
         """Return the settings; ``folder`` is empty and the check's own."""
         return self.settings
@@ -62,7 +67,8 @@ class Conformance:
             CHECKS[name](trial)
         finally:
             if "adapter" in vars(trial):
-                trial.adapter.close()
+                with suppress(Exception):  # what closing does has a check of its own
+                    trial.adapter.close()
 
     def test_conformance(self, check: str, tmp_path: Path) -> None:
         """The adapter keeps the promise of the check that is named in brackets; pytest calls this for each."""

@@ -229,4 +229,8 @@ def nothing_is_printed(trial: Trial) -> None:
 def closing_twice_is_fine(trial: Trial) -> None:
     """An adapter whose configuration is replaced is closed, perhaps more than once."""
     trial.adapter.close()
-    trial.adapter.close()
+    try:
+        trial.adapter.close()
+    except Exception as error:
+        wrong = f"the second close() raises {type(error).__name__}"
+        raise ConformanceError(wrong, "give back what is held, and do nothing when it was") from error

@@ -163,24 +163,19 @@ def the_log_has_its_moment(trial: Trial) -> None:
             )
 
 
-def _state(trial: Trial) -> list[tuple[str, Any]]:
-    module = sys.modules.get(trial.kind.__module__)
-    holders = (trial.adapter, trial.kind, module)
-    found = []
-    for holder in holders:
-        for name, value in vars(holder).items() if holder is not None and hasattr(holder, "__dict__") else ():
-            if isinstance(
-                value, dict | list | set | str | int | float | tuple | datetime | type(None)
-            ) and not name.startswith("__"):
-                found.append((f"{getattr(holder, '__name__', 'self')}.{name}", _copied(value)))
-    return found
+def _state(trial: Trial) -> dict[str, Any]:
+    """Return what instance, class and module hold, as it is now."""
+    module = sys.modules[trial.kind.__module__]
+    return {
+        f"{'self' if holder is trial.adapter else getattr(holder, '__name__', '')}.{name}": _copied(value)
+        for holder in (trial.adapter, trial.kind, module)
+        for name, value in vars(holder).items()
+        if not name.startswith("__")
+    }
 
 
 def _copied(value: Any) -> Any:
-    try:
-        return copy.deepcopy(value)
-    except Exception:  # something that cannot be copied is compared as it is
-        return value
+    return copy.deepcopy(value) if isinstance(value, dict | list | set | bytearray) else value
 
 
 @check
@@ -189,16 +184,19 @@ def nothing_is_kept_between_calls(trial: Trial) -> None:
     before = _state(trial)
     for method in trial.methods:
         trial.run(method)
-    known = dict(before)
-    for name, value in _state(trial):
-        if name not in known or known[name] != value:
+    for name, value in _state(trial).items():
+        if name not in before or before[name] != value:
             raise ConformanceError(f"{name} is another after calls", "keep no state: pass values from method to method")
 
 
 @check
 def the_same_question_asks_the_same(trial: Trial) -> None:
     """Asked again, an adapter asks the CRM again; keeping answers is the middleware's."""
-    for usual in trial.each_usual():
+    if trial.speaks_http and not trial.first.sent:
+        raise ConformanceError(
+            "find_contacts asks nothing", "keep no answers of the CRM, neither in self nor in the module"
+        )
+    for usual in (trial.first, *trial.each_usual()):
         again = trial.run(usual.method)
         if [sent.asked for sent in again.sent] != [sent.asked for sent in usual.sent]:
             wrong = f"{usual.method} sends other requests when it is asked again"

@@ -150,10 +150,14 @@ class Trial:
         return self.adapter.base_url is not None
 
     @cached_property
+    def first(self) -> Run:
+        """The very first call, in which nothing can be kept yet: ``find_contacts``."""
+        return self._run("find_contacts", self._first_inputs)
+
+    @cached_property
     def contact(self) -> Contact:
         """The recorded contact."""
-        found = self._run("find_contacts", self._first_inputs)
-        contacts = found.result if isinstance(found.result, list) else []
+        contacts = self.first.result if isinstance(self.first.result, list) else []
         verified = [
             contact
             for contact in contacts
