@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from middleware.settings import ROOT
+from middleware.testing.conformance import Conformance
 from middleware.testing.conformance.registry import CHECKS
 from middleware.testing.skeleton import ADAPTER, TEST
 
@@ -15,18 +18,8 @@ def run_pytest(folder: Path, test: str, adapter: str = ADAPTER, *options: str) -
     """Run pytest as an author does, in a folder of his own with nothing but his two files."""
     (folder / "acme.py").write_text(adapter, encoding="utf-8")
     (folder / "test_acme.py").write_text(test.replace("adapters.acme", "acme"), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(folder),
-        "test_acme.py",
-        *options,
-    ]
+    usual = ("-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "test_acme.py")
+    command = [sys.executable, "-m", "pytest", *usual, *options]
     environment = {"PYTHONPATH": f"{folder}:{ROOT}", "PATH": "/usr/bin:/bin"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -54,11 +47,15 @@ def test_a_failure_says_how_to_mend_it(tmp_path: Path) -> None:
 
 def test_what_does_not_apply_is_skipped_with_its_reason(tmp_path: Path) -> None:
     """A check that a CRM cannot pass is skipped in public, for a reason in words."""
-    test = TEST.replace(
-        "    exchanges = (", '    not_applicable = {"the_log_has_the_key": "Acme has no field"}\n    exchanges = ('
-    )
-    ran = run_pytest(
-        tmp_path, test, ADAPTER.replace('        "key": call.key,\n', ""), "-rs", "-k", "the_log_has_the_key"
-    )
+    reason = '    not_applicable = {"the_log_has_the_key": "Acme has no field"}\n'
+    test = TEST.replace("    exchanges = (", f"{reason}    exchanges = (")
+    keyless = ADAPTER.replace('        "key": call.key,\n', "")
+    ran = run_pytest(tmp_path, test, keyless, "-rs", "-k", "the_log_has_the_key")
     assert ran.returncode == 0, ran.stdout
     assert "Acme has no field" in ran.stdout
+
+
+def test_a_check_that_does_not_exist_cannot_be_left_out() -> None:
+    """A misspelt name in ``not_applicable`` is told: else a check would be thought to be left out for a reason."""
+    with pytest.raises(TypeError, match="the_log_has_a_key"):
+        type("AcmeTest", (Conformance,), {"not_applicable": {"the_log_has_a_key": "Acme has no field"}})
