@@ -335,7 +335,9 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def _associations(self, contact: Contact, ctx: Context) -> Any:
         asked = {"associations": ",".join(self.settings.activities), "properties": "hs_object_id"}
-        return ctx.http.get(f"{OBJECTS}/contacts/{url_segment(contact.id)}", params=asked).json()
+        held = ctx.http.get(f"{OBJECTS}/contacts/{url_segment(contact.id)}", params=asked).json()
+        required(held, "id")  # an error with status 200 is no contact without activities
+        return held
 
     def _listed(self, after: str, ctx: Context) -> Any:
         asked = {"limit": str(PAGE), "properties": ",".join(self._properties("contacts"))}
@@ -387,7 +389,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def _page(self, record: str, kind: str = "0-1", shows: str = "") -> str | None:
         """Return the page of a record, with an activity in view, where the account's number is known."""
-        page = f"https://{self.settings.app}.hubspot.com/contacts/{self.settings.portal}/record/{kind}/{record}"
+        page = f"https://{self.settings.app}.hubspot.com/contacts/{self.settings.portal}/record/{kind}/{url_segment(record)}"
         return (f"{page}?engagement={shows}" if shows else page) if self.settings.portal else None
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import requests
-
 from middleware.errors import ConfigError
 from middleware.testing.conformance.samples import KEY
 
@@ -111,27 +109,35 @@ def leaves_of(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[Leaf]:
         yield way, value
 
 
-def find_exchange(exchanges: Sequence[Exchange], request: requests.PreparedRequest, body: str) -> Exchange | None:
-    """Return the recorded exchange that ``request`` is most like, if one has its method and path.
+class Book:
+    """Exchanges, found by a request that is like theirs."""
 
-    One that holds the sample call's key answers only a request that holds it: so a CRM does not know calls that it
-    was never told of.
-    """
-    asked = Asked.parse(request.method or "GET", request.url or "", body)
-    candidates = [
-        exchange
-        for exchange in exchanges
-        if (known := exchange.asked).method == asked.method
-        and known.segments == asked.segments
-        and (asked.says(KEY) or not known.says(KEY))
-    ]
-    return max(candidates, key=lambda exchange: _likeness(exchange.asked, asked), default=None)
+    def __init__(self, exchanges: Sequence[Exchange]) -> None:
+        self._by_place: dict[tuple[str, tuple[str, ...]], list[tuple[Exchange, list[Leaf], bool]]] = {}
+        for exchange in exchanges:
+            known = exchange.asked
+            entry = (exchange, known.leaves(), known.says(KEY))
+            self._by_place.setdefault((known.method, known.segments), []).append(entry)
 
+    def find(self, asked: Asked) -> Exchange | None:
+        """Return the exchange that a request is most like, if one has its method and path.
 
-def _likeness(known: Asked, asked: Asked) -> tuple[bool, int, int]:
-    wanted, given = known.leaves(), asked.leaves()
-    same = sum(leaf in given for leaf in wanted)
-    return known.says(KEY) == asked.says(KEY), same, -(len(wanted) - same)
+        One that holds the sample call's key answers only a request that holds it: so a CRM does not know calls that
+        it was never told of.
+        """
+        places = self._by_place.get((asked.method, asked.segments), [])
+        if not places:
+            return None
+        given, has_key = asked.leaves(), asked.says(KEY)
+
+        def likeness(entry: tuple[Exchange, list[Leaf], bool]) -> tuple[bool, int, int]:
+            _, wanted, knows_key = entry
+            same = sum(leaf in given for leaf in wanted)
+            return knows_key == has_key, same, same - len(wanted)
+
+        candidates = [entry for entry in places if has_key or not entry[2]]
+        best = max(candidates, key=likeness, default=None)
+        return best[0] if best else None
 
 
 def load_exchanges(path: Path) -> list[Exchange]:

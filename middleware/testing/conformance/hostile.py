@@ -217,11 +217,6 @@ def no_message_holds_a_secret(trial: Trial) -> None:
                 wrong = f"{method} raises {type(error).__name__} with a secret or the number in its message"
                 raise ConformanceError(wrong, "let the error of ctx.http pass; the CRM's words belong into vendor_text")
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        for finding in run.result or () if method == "check" else ():
-            if any(secret in finding.message for secret in _secrets(trial)):
-                raise ConformanceError(
-                    "check shows a secret", "name the right that is missing, and nothing of the answer"
-                )
 
 
 @check

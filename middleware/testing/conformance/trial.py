@@ -18,8 +18,17 @@ from middleware.model.contact import Contact, ContactDraft
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber, iter_stored_numbers, parse_number
 from middleware.testing.conformance import samples
-from middleware.testing.conformance.exchanges import Exchange
-from middleware.testing.conformance.wire import Answering, EndlessError, FakeClock, Sent, UnansweredError, Wire, in_turn
+from middleware.testing.conformance.exchanges import Book, Exchange
+from middleware.testing.conformance.wire import (
+    Answering,
+    EndlessError,
+    FakeClock,
+    Sent,
+    UnansweredError,
+    Wire,
+    as_recorded,
+    in_turn,
+)
 
 MAX_ITEMS = 200  # of what a method yields; the core reads no more of a lookup
 SPAN = timedelta(seconds=30)
@@ -135,6 +144,10 @@ class Trial:
         return self.kind(self.settings)
 
     @cached_property
+    def _book(self) -> Book:
+        return Book(self.exchanges)
+
+    @cached_property
     def number(self) -> PhoneNumber:
         """The number that the recorded contact has."""
         return parse_number(self.raw_number, self.region)
@@ -240,7 +253,7 @@ class Trial:
     ) -> Run:
         clock = FakeClock()
         deadline = Deadline.after(SPAN, clock)
-        wire = Wire(self.exchanges, clock, answering or (lambda _place, recorded: recorded))
+        wire = Wire(self._book, clock, answering or as_recorded)
         if is_late:
             clock.now += SPAN.total_seconds()
         adapter = self.adapter

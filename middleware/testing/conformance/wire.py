@@ -11,7 +11,7 @@ import requests
 
 from middleware.crm.transport import Answer
 from middleware.errors import CRMResponseError, CRMTimeoutError, CRMUnavailableError
-from middleware.testing.conformance.exchanges import READS, Asked, Exchange, find_exchange
+from middleware.testing.conformance.exchanges import READS, Asked, Book, Exchange
 
 MAX_REQUESTS = 60  # of one method; whoever sends more never stops
 PIECE = 65_536  # bytes of a file that is read as it is sent
@@ -81,13 +81,18 @@ class Sent:
         return f"{self.asked.method} /{'/'.join(self.asked.segments)}"
 
 
-# says what becomes of the request at a place, when the recorded answer, if there is one, is not to be
-Answering = Callable[[int, "Reply | None"], "Reply | None"]
+# says what becomes of the request at a place (from 0), which is like this exchange, if like any
+Answering = Callable[[int, Exchange | None], Reply | None]
+
+
+def as_recorded(_place: int, exchange: Exchange | None) -> Reply | None:
+    """Answer as the exchange does."""
+    return Reply.of(exchange) if exchange else None
 
 
 def in_turn(replies: Sequence[Reply]) -> Answering:
     """Return what gives ``replies`` in their order whatever is asked, and the last of them from then on."""
-    return lambda place, _recorded: replies[min(place, len(replies) - 1)] if replies else None
+    return lambda place, _exchange: replies[min(place, len(replies) - 1)] if replies else None
 
 
 def with_reply(place: int, reply: Reply, before: Sequence[Sent]) -> Answering:
@@ -101,7 +106,7 @@ def with_reply(place: int, reply: Reply, before: Sequence[Sent]) -> Answering:
 class Wire:
     """Sends nothing anywhere; see :class:`middleware.crm.session.Sender`."""
 
-    exchanges: Sequence[Exchange]
+    book: Book
     clock: FakeClock
     answering: Answering
     sent: list[Sent] = field(default_factory=list)
@@ -109,10 +114,10 @@ class Wire:
     def send(self, request: requests.PreparedRequest, crm: str, host: str, seconds: float, max_bytes: int) -> Answer:
         """Answer from the exchanges, or as ``answering`` wants it."""
         body = _text_of(request.body)
-        exchange = find_exchange(self.exchanges, request, body)
-        reply = self.answering(len(self.sent), Reply.of(exchange) if exchange else None)
         headers = {name: _text_of(value) for name, value in request.headers.items()}
         asked = Asked.parse(request.method or "GET", request.url or "", body, headers)
+        exchange = self.book.find(asked)
+        reply = self.answering(len(self.sent), exchange)
         if reply is None:
             raise UnansweredError(f"{asked.method} {_target(request.url or '')}")
         self.sent.append(Sent(url=request.url or "", asked=asked, exchange=exchange, reply=reply))
