@@ -17,9 +17,10 @@ from middleware.crm.base import Context, CRMAdapter, Finding, Response
 from middleware.crm.budget import Budget
 from middleware.crm.mapping import Reader
 from middleware.crm.quote import url_segment
-from middleware.crm.reading import number, records, required, row, text, value
+from middleware.crm.reading import number, records, required, row, text, texts, value
+from middleware.crm.rights import try_reading
 from middleware.crm.settings import Secret
-from middleware.errors import CRMAuthError, CRMError, CRMRejectedError, RateLimitedError
+from middleware.errors import CRMError, CRMRejectedError, RateLimitedError
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, Direction, Ending, LoggedCall
 from middleware.model.contact import Contact, ContactDraft, Link
@@ -275,17 +276,17 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Read one record of each kind, the key properties, and what the token may do; nothing is written."""
         for kind in ("contacts", *self.settings.activities):
-            yield _tried(f"read {kind}", f"{OBJECTS}/{kind}", ctx)
-        yield _tried("read owners", "crm/v3/owners", ctx)
+            yield try_reading(f"read {kind}", f"{OBJECTS}/{kind}", ctx)
+        yield try_reading("read owners", "crm/v3/owners", ctx)
         for kind in ("calls", "tasks") if self.settings.key_property else ():
             yield self._key_finding(kind, ctx)
         token = {"tokenKey": self.settings.token.reveal()}
         try:
-            told = value(ctx.http.post("oauth/v2/private-apps/get/access-token-info", json=token).json(), "scopes")
+            told = texts(ctx.http.post("oauth/v2/private-apps/get/access-token-info", json=token).json(), "scopes")
         except CRMRejectedError:
             yield Finding(ok=True, message=f"HubSpot does not tell this token's scopes; it needs {WRITE} as well")
             return
-        can_write = isinstance(told, list) and WRITE in told
+        can_write = WRITE in told
         yield Finding(ok=can_write, message=f"write: scope {WRITE} {'is granted' if can_write else 'is missing'}")
 
     def _key_finding(self, kind: str, ctx: Context) -> Finding:
@@ -411,14 +412,6 @@ def _properties_of(call: CallRecord) -> Row:
 
 def _milliseconds(moment: datetime) -> str:
     return str(round(moment.timestamp() * 1000))
-
-
-def _tried(right: str, path: str, ctx: Context) -> Finding:
-    try:
-        ctx.http.get(path, params={"limit": "1"})
-    except (CRMAuthError, CRMRejectedError) as error:
-        return Finding(ok=False, message=f"{right}: {error.vendor_text or error}")
-    return Finding(ok=True, message=right)
 
 
 def _call_columns(read: Row) -> Row:

@@ -25,10 +25,7 @@ def value(json: object, path: str) -> Any:
 
 def scalar(json: object, path: str) -> str | int | float | bool | None:
     """Return the text, number or truth at ``path``."""
-    found = value(json, path)
-    if found is None or isinstance(found, str | int | float | bool):
-        return found
-    raise CRMResponseError(f"{path}: what should be a text or number is none")
+    return _scalar(value(json, path), path)
 
 
 def text(json: object, path: str) -> str:
@@ -65,6 +62,22 @@ def records(json: object, path: str = "", *, is_optional: bool = False) -> list[
     return found
 
 
+def texts(json: object, path: str) -> list[str]:
+    """Return the list of texts or numbers at ``path`` as texts; empty where there is nothing."""
+    found = value(json, path)
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise CRMResponseError(f"{path}: what should be a list is none")
+    return [str(_scalar(one, path)) for one in found if one is not None]
+
+
 def row(json: object, columns: Mapping[str, str]) -> dict[str, Any]:
     """Return a row for ``mapping.Reader``: to each column what is at its path."""
     return {column: scalar(json, path) for column, path in columns.items()}
+
+
+def _scalar(found: object, path: str) -> str | int | float | bool | None:
+    if found is None or isinstance(found, str | int | float | bool):
+        return found
+    raise CRMResponseError(f"{path}: what should be a text or number is none")

@@ -36,7 +36,9 @@ class RecordedCrm:
     def __init__(self, path: Path) -> None:
         self.exchanges: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         self.sent: list[Sent] = []
+        self.exchanged: list[tuple[requests.PreparedRequest, requests.Response]] = []
         self.answers: dict[str, tuple[int, Any]] = {}  # by method and path, instead of the file's
+        self.headers = {"Content-Type": "application/json"}
         self.mock = responses.RequestsMock(assert_all_requests_are_fired=False)
         for method in METHODS:
             self.mock.add_callback(method, re.compile(r"https://.*"), self._answer)
@@ -55,6 +57,9 @@ class RecordedCrm:
         return [str(sent) for sent in self.sent]
 
     def _answer(self, request: requests.PreparedRequest) -> tuple[int, Mapping[str, str], str]:
+        stream: Any = request.body
+        if hasattr(stream, "read"):  # it is read once, by whoever sends it
+            request.body = stream.read()
         sent = _read(request)
         self.sent.append(sent)
         if str(sent) in self.answers:
@@ -62,7 +67,14 @@ class RecordedCrm:
         else:
             known = max((one for one in self.exchanges if _is_like(one, sent)), key=_length, default=None)
             status, answer = (known.get("status", 200), known["answer"]) if known else (404, {"message": "not found"})
-        return status, {"Content-Type": "application/json"}, json.dumps(answer)
+        self.exchanged.append((request, self._response(status, answer)))
+        return status, self.headers, json.dumps(answer)
+
+    def _response(self, status: int, answer: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response._content = status, json.dumps(answer).encode()
+        response.headers.update(self.headers)
+        return response
 
 
 def _read(request: requests.PreparedRequest) -> Sent:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.hubspot import HubSpotAdapter, HubSpotSettings
+from adapters.pipedrive import PipedriveAdapter, PipedriveSettings
 from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
 from middleware.crm.context import build_context
 from middleware.crm.settings import Secret
@@ -38,14 +39,16 @@ CALL = CallRecord(
     owner="471100",
 )
 MADE: dict[str, Callable[[], CRMAdapter[Any]]] = {
+    "pipedrive": lambda: PipedriveAdapter(PipedriveSettings(token=Secret("t"), company="nordlys")),
     "hubspot": lambda: HubSpotAdapter(HubSpotSettings(token=Secret("t"))),
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Crm:
     adapter: CRMAdapter[Any]
     recorded: RecordedCrm
+    logged: LoggedCall | None = None
 
     def costs(self, work: Callable[[Context], object]) -> int:
         before = len(self.recorded.sent)
@@ -65,10 +68,11 @@ class Crm:
         return self.adapter.log_call(CALL, self.find(ctx), ctx)
 
     def find_again(self, ctx: Context) -> None:
-        assert self.adapter.find_logged_call(CALL, ctx)
+        self.logged = self.adapter.find_logged_call(CALL, ctx)
 
-    def complete(self, ctx: Context) -> None:
-        self.adapter.update_call(LoggedCall(external_id="7299"), CALL, ctx)
+    def complete(self, logged: LoggedCall | None) -> Callable[[Context], object]:
+        assert logged
+        return lambda ctx: self.adapter.update_call(logged, CALL, ctx)
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -80,7 +84,7 @@ def test_the_page_tells_what_it_costs(name: str) -> None:
             "A lookup": crm.costs(crm.look_up),
             "A logged call": crm.costs(crm.log),
             "A logged call whose first attempt's end is unknown": crm.costs(crm.find_again),
-            "A call that is completed": crm.costs(crm.complete),
+            "A call that is completed": crm.costs(crm.complete(crm.logged)),
         }
     sys.stdout.write(f"{name}: {counted}\n")
     page = (DOCS / f"{name}.rst").read_text(encoding="utf-8")

@@ -1,0 +1,15 @@
+"""What ``check`` finds out by reading one record of a kind."""
+
+from __future__ import annotations
+
+from middleware.crm.base import Context, Finding
+from middleware.errors import CRMAuthError, CRMRejectedError
+
+
+def try_reading(right: str, path: str, ctx: Context) -> Finding:
+    """Return whether one record can be read from ``path``; where not, in the CRM's own words, which name the right."""
+    try:
+        ctx.http.get(path, params={"limit": "1"})
+    except (CRMAuthError, CRMRejectedError) as error:
+        return Finding(ok=False, message=f"{right}: {error.vendor_text or error}")
+    return Finding(ok=True, message=right)
