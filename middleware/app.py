@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from middleware.crm.account import Accounts
 from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.history import logged_calls
 from middleware.delivery.parked import ParkedCalls
+from middleware.delivery.schedule import Patience
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError
 from middleware.generations import Generations
@@ -134,6 +135,9 @@ def build_worker(parts: Parts) -> Worker:
         media=parts.recordings,
         counts=parts.counts,
         attachments=parts.recordings.attachments,
+        patience=Patience(
+            attempt=timedelta(seconds=parts.settings.attempt), lease=timedelta(seconds=parts.settings.lease)
+        ),
     )
 
 

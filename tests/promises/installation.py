@@ -122,6 +122,11 @@ class Installation:
         self.start(*names)
         return kind
 
+    def run(self, *arguments: str) -> None:
+        """Run ``m8crm`` with the installation's settings."""
+        command = [sys.executable, "-m", "middleware.cli", *arguments]
+        subprocess.run(command, env={**os.environ, **self._environ()}, cwd=ROOT, check=True, capture_output=True)
+
     def adopt(self, name: str, pid: int) -> None:
         """Take a process for one that was started here."""
         self.processes[name] = Adopted(pid)

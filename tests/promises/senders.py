@@ -37,15 +37,18 @@ class Senders:
     port: Callable[[], int]  # asked before every connection: machines come and go
     clients: int = 8
     customer_of: Callable[[int], str] = lambda _index: "acme"
+    first: int = 0
     most: int | None = None
+    pause: float = 0.0  # seconds between two events of a client
     acknowledged: dict[int, str] = field(default_factory=dict)  # the event's id by the call's index
     refused: int = 0  # answers that were none, or no 200
-    _indices: Iterator[int] = field(default_factory=count)
+    _indices: Iterator[int] = field(init=False)
     _stop: threading.Event = field(default_factory=threading.Event)
     _more: threading.Condition = field(default_factory=threading.Condition)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Senders:
+        self._indices = count(self.first)
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self.clients)]
         for thread in self._threads:
             thread.start()
@@ -65,7 +68,7 @@ class Senders:
 
     def _run(self) -> None:
         connection: HTTPConnection | None = None
-        while not self._stop.is_set():
+        while not self._stop.wait(self.pause):
             index = next(self._indices)
             if self.most is not None and index >= self.most:
                 return
