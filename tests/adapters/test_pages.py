@@ -22,8 +22,6 @@ def customer(folder: Path, table: str) -> Path:
     path = folder / "acme.toml"
     head = f'name = "Acme AB"\nregion = "SE"\n\n[secrets]\ninsights = ["{DIGEST}"]'
     path.write_text(f"{head}\n\n{table}\n", encoding="utf-8")
-        f'name = "Acme AB"\nregion = "SE"\n\n[secrets]\ninsights = ["{DIGEST}"]\n\n{table}\n', encoding="utf-8"
-    )
     return path
 
 
