@@ -17,7 +17,7 @@ from middleware.crm.base import Context, CRMAdapter, Finding, Response
 from middleware.crm.budget import Budget
 from middleware.crm.mapping import Reader
 from middleware.crm.quote import url_segment
-from middleware.crm.reading import number, records, required, row, text, texts, value
+from middleware.crm.reading import number, records, required, row, scalar, text, texts, value
 from middleware.crm.rights import try_reading
 from middleware.crm.settings import Secret
 from middleware.errors import CRMError, CRMRejectedError, RateLimitedError
@@ -31,6 +31,8 @@ PAGE = 100  # records; HubSpot's most
 MOST_FOUND = 10_000  # records of one search; HubSpot answers 400 beyond
 LATEST = 30  # of a type are read, by id: the ten latest by date are among them
 PAUSES = {"SECONDLY": timedelta(seconds=1), "DAILY": timedelta(hours=1)}  # by the limit that was reached
+READ = "crm.objects.contacts.read"  # of contacts and of most that hangs on them
+SCOPES = {"deals": "crm.objects.deals.read", "tickets": "tickets", "emails": "sales-email-read"}
 WRITE = "crm.objects.contacts.write"  # the scope that also lets calls and tasks be written
 SEARCHABLE = ("hs_searchable_calculated_phone_number", "hs_searchable_calculated_mobile_number")
 PROPERTIES = "properties."
@@ -181,7 +183,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
             return None
         asked = {"properties": ",".join(self._properties("contacts"))}
         found = ctx.http.find(f"{OBJECTS}/contacts/{numeric_id}", params=asked)
-        return self._contacts([found.json()])[0] if found else None
+        return next(iter(self._contacts([found.json()])), None) if found else None
 
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
         """Read the latest notes."""
@@ -276,8 +278,8 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Read one record of each kind, the key properties, and what the token may do; nothing is written."""
         for kind in ("contacts", *self.settings.activities):
-            yield try_reading(f"read {kind}", f"{OBJECTS}/{kind}", ctx)
-        yield try_reading("read owners", "crm/v3/owners", ctx)
+            yield try_reading(f"read {kind} (scope {SCOPES.get(kind, READ)})", f"{OBJECTS}/{kind}", ctx)
+        yield try_reading("read owners (scope crm.objects.owners.read)", "crm/v3/owners", ctx)
         for kind in ("calls", "tasks") if self.settings.key_property else ():
             yield self._key_finding(kind, ctx)
         token = {"tokenKey": self.settings.token.reveal()}
@@ -302,20 +304,20 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
         return [*names, *(self.settings.phones if kind == "contacts" else ())]
 
     def _contacts(self, found: Iterable[Mapping[str, Any]]) -> list[Contact]:
-        return READER.contacts(map(self._contact_row, found))
+        return READER.contacts(self._contact_row(one) for one in found if not scalar(one, "archived"))
 
     def _contact_row(self, found: Mapping[str, Any]) -> dict[str, Any]:
         read = row(found, CONTACT)
         for place, name in enumerate(self.settings.phones, start=1):
             read |= {f"number_{place}": text(found, PROPERTIES + name), f"number_{place}_comment": name}
         name = " ".join(text(found, PROPERTIES + part) for part in ("firstname", "lastname")).strip()
-        return {**read, "display_name": name, "url": self._page(text(found, "id"))}
+        return {**read, "display_name": name, "url": self._page(required(found, "id"))}
 
     def _activities(self, kind: type[ActivityT], name: str, contact: Contact, ctx: Context) -> Iterator[ActivityT]:
         for found in self._latest(name, contact, ctx):
             read = row(found, COLUMNS[name])
             is_own_page = name in PAGES_OF
-            record = text(found, "id")
+            record = required(found, "id")
             read["link"] = self._page(record, PAGES_OF[name]) if is_own_page else self._page(contact.id, shows=record)
             yield READER.activity(kind, COMPLETE.get(name, dict)(read))
 
@@ -336,9 +338,9 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def _associations(self, contact: Contact, ctx: Context) -> Any:
         asked = {"associations": ",".join(self.settings.activities), "properties": "hs_object_id"}
-        held = ctx.http.get(f"{OBJECTS}/contacts/{url_segment(contact.id)}", params=asked).json()
-        required(held, "id")  # an error with status 200 is no contact without activities
-        return held
+        answer = ctx.http.get(f"{OBJECTS}/contacts/{url_segment(contact.id)}", params=asked).json()
+        required(answer, "id")  # else it is no contact, and having no activities would be a guess
+        return answer
 
     def _listed(self, after: str, ctx: Context) -> Any:
         asked = {"limit": str(PAGE), "properties": ",".join(self._properties("contacts"))}
@@ -390,8 +392,9 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def _page(self, record: str, kind: str = "0-1", shows: str = "") -> str | None:
         """Return the page of a record, with an activity in view, where the account's number is known."""
-        page = f"https://{self.settings.app}.hubspot.com/contacts/{self.settings.portal}/record/{kind}/{url_segment(record)}"
-        return (f"{page}?engagement={shows}" if shows else page) if self.settings.portal else None
+        place = f"contacts/{self.settings.portal}/record/{kind}/{url_segment(record)}"
+        view = f"?engagement={url_segment(shows)}" if shows else ""
+        return f"https://{self.settings.app}.hubspot.com/{place}{view}" if self.settings.portal else None
 
 
 def _properties_of(call: CallRecord) -> Row:

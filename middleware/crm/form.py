@@ -6,8 +6,8 @@ object store's cannot say.
 
 from __future__ import annotations
 
+import hashlib
 import io
-import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
 from urllib.parse import quote
@@ -19,7 +19,8 @@ class FileForm:
     """A form with one file: ``ctx.http.post(path, data=form, headers=form.headers)``."""
 
     def __init__(self, field: str, *, name: str, content_type: str, size: int, file: BinaryIO) -> None:
-        boundary = secrets.token_hex(16)
+        # the same for the same file, so that a request that is sent again is the same; nobody outside knows the name
+        boundary = hashlib.sha256(repr((field, name, content_type, size)).encode()).hexdigest()[:32]
         disposition = f'form-data; name="{field}"; filename="{quote(name)}"'
         head = f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: {content_type}\r\n\r\n".encode()
         tail = f"\r\n--{boundary}--\r\n".encode()

@@ -30,10 +30,7 @@ def scalar(json: object, path: str) -> str | int | float | bool | None:
 
 def text(json: object, path: str) -> str:
     """Return the text at ``path``, a number as text, an empty one where there is nothing or ``false``."""
-    found = scalar(json, path)
-    if found is True:
-        raise CRMResponseError(f"{path}: what should be a text is true")
-    return "" if found is None or found is False else str(found)
+    return _text(value(json, path), path)
 
 
 def required(json: object, path: str) -> str:
@@ -69,7 +66,7 @@ def texts(json: object, path: str) -> list[str]:
         return []
     if not isinstance(found, list):
         raise CRMResponseError(f"{path}: what should be a list is none")
-    return [str(_scalar(one, path)) for one in found if one is not None]
+    return [text for one in found if (text := _text(one, path))]
 
 
 def row(json: object, columns: Mapping[str, str]) -> dict[str, Any]:
@@ -81,3 +78,10 @@ def _scalar(found: object, path: str) -> str | int | float | bool | None:
     if found is None or isinstance(found, str | int | float | bool):
         return found
     raise CRMResponseError(f"{path}: what should be a text or number is none")
+
+
+def _text(found: object, path: str) -> str:
+    known = _scalar(found, path)
+    if known is True:
+        raise CRMResponseError(f"{path}: what should be a text or number is none")
+    return "" if known is None or known is False else str(known)

@@ -7,9 +7,12 @@ from middleware.errors import CRMAuthError, CRMRejectedError
 
 
 def try_reading(right: str, path: str, ctx: Context) -> Finding:
-    """Return whether one record can be read from ``path``; where not, in the CRM's own words, which name the right."""
+    """Return whether one record can be read from ``path``; ``right`` names what that needs.
+
+    The CRM's own words stay out of it: some repeat the token that they were sent.
+    """
     try:
         ctx.http.get(path, params={"limit": "1"})
     except (CRMAuthError, CRMRejectedError) as error:
-        return Finding(ok=False, message=f"{right}: {error.vendor_text or error}")
+        return Finding(ok=False, message=f"{right}: {error}")
     return Finding(ok=True, message=right)
