@@ -21,6 +21,8 @@ from tests.testing.acme import load
 ADA = {"id": 7, "name": "Åsa Lindqvist", "phone": "073-555 12 34", "mobile": "+46 8 123 456 78", "deleted": False}
 ADA |= {"email": "asa@private.example", "changed": "2026-01-14T08:00:00Z", "company": {"name": "Hemlig AB"}}
 NOTE = {"written": "2026-01-14T08:00:00Z", "text": "Åsa wants an offer, call 073-555 12 34", "author": {"name": "Eva"}}
+CUSTOMER = 'name = "Acme"\nregion = "SE"\ntimezone = "Europe/Stockholm"\n[secrets]\ninsights = ["sha256:'
+CUSTOMER += "0" * 64 + '"]\n'
 PRIVATE = ("Åsa", "Lindqvist", "5551234", "555 12 34", "123 456 78", "asa@", "Hemlig", "Eva", "offer", "t0ken")
 
 
@@ -136,6 +138,7 @@ def test_record_writes_a_file_of_a_customer_s_crm(run: Run, folder: Path) -> Non
         mock.get(re.compile("https://nobody.pipedrive.com/"), status=401, json={"error": "t0ken-of-a-customer"})
         result = run("adapter", "record", "acme", "+46735551234", "--into", str(folder / "kept.json"), "--json")
         again = run("adapter", "record", "acme", "+46735551234", "--into", str(folder / "kept.json"))
+    assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["exchanges"] > 0
     assert "CRMAuthError" in json.loads(result.stdout)["failed"]["find_contacts"]
     assert "t0ken-of-a-customer" not in (folder / "kept.json").read_text(encoding="utf-8")
