@@ -104,10 +104,10 @@ def _parsed(body: str) -> Any:
 
 def leaves_of(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[Leaf]:
     """Yield every value of JSON that holds no others, with the keys and places that lead to it."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves_of(inner, (*way, key))
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from leaves_of(inner, (*way, place))
     else:
