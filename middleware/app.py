@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 from flask import Flask, Response, g
 
-from middleware import __version__
+from middleware import __version__, failpoints
 from middleware.crm.account import Accounts
 from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.history import logged_calls
@@ -81,6 +81,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     Without ``shares_answers`` lookups ask the CRM whatever other machines know.
     """
     assert_own_packages()
+    failpoints.arm(settings.fail_at)
     key = load_key(settings.data)
     generations = Generations(settings.data / "generations", key)
     counts = Counts(settings.data / "metrics.db")

@@ -4,6 +4,7 @@
 
     M8CRMError
     ├── ConfigError              a person must mend a file or a variable; the last good version stays in use
+    ├── FailpointError           a tester wants it so (failpoints.py)
     ├── StorageError             the inbox cannot keep an event: 503, the sender tries again
     ├── RecordingError           a recording cannot be fetched now: tried again until its link dies
     │   └── RecordingRefusedError    … or will never be: tried no more
@@ -52,6 +53,10 @@ class ConfigError(M8CRMError):
         super().__init__(f"{where}: " + "; ".join(problems))
         self.where = where
         self.problems = problems
+
+
+class FailpointError(M8CRMError):
+    """A tester has a step fail; whatever is done about it is what is done about a fault of ours."""
 
 
 class StorageError(M8CRMError):

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environs import Env
+from marshmallow import ValidationError
 from marshmallow.validate import Range, Regexp
 
 from middleware.errors import ConfigError
+from middleware.failpoints import parse
 
 _FITS_A_HEADER = r"\Z|[A-Za-z0-9._~+/=-]{16,}\Z"  # none, or one that fits a header (RFC 6750) and is not guessed
 _TOO_SHORT = "must be 16 or more letters, digits or any of ._~+/=-"
@@ -30,7 +32,7 @@ class Settings:
     every alarm as JSON; ``alarm_command`` is run with it on its standard input.  ``alarm_after``: seconds that the
     oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
     ``attempt``: seconds that one try to write a call into a CRM may take.  ``lease``: seconds after which another
-    worker goes on with what a silent one has begun.
+    worker goes on with what a silent one has begun.  ``fail_at``: for testers, see :mod:`middleware.failpoints`.
     """
 
     customers: Path
@@ -56,6 +58,14 @@ class Settings:
     alarm_disk: int = 1024**3
     attempt: float = 10.0
     lease: float = 30.0
+    fail_at: str | None = None
+
+
+def _is_failpoint(text: str) -> None:
+    try:
+        parse(text) if text else None
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
 
 
 def load_settings(data: Path | None = None) -> Settings:
@@ -95,6 +105,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "alarm_disk": env.int("ALARM_DISK", 1024**3, validate=Range(min=0)),
         "attempt": env.float("ATTEMPT", 10.0, validate=Range(min=0, min_inclusive=False)),
         "lease": env.float("LEASE", 30.0),
+        "fail_at": env.str("FAIL_AT", "", validate=_is_failpoint) or None,
     }
     try:
         env.seal()

@@ -43,21 +43,17 @@ def recordings_list(
 
 
 def _print(told: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    whole = [Column(title, no_wrap=True) for title in ("id", "noted", "state", "customer")]
-    table = Table(*whole, "bytes", "played", "words", box=None)
     for one in told:
         noted = f"{one['noted_at'].astimezone():%m-%d %H:%M:%S}"
-        row = (one["id"], noted, one["state"], one["customer"], str(one["bytes"]), str(one["played"]))
-        table.add_row(*row, Text(one["words"] or ""))
-    Console().print(table if told else "No recordings.")
-    for one in told:
+        size = f"{one['bytes']} bytes, played {one['played']}x" if one["state"] == "kept" else ""
+        click.echo(f"{one['id']}  {noted}  {one['state']:<7}  {one['customer']}  {size}".rstrip())
+        if one["words"]:
+            click.echo(f"    {one['words']}")
         for access in one.get("accesses", ()):
-            line = f"{access['at'].astimezone():%m-%d %H:%M}  {access['outcome']}  {access['requests']}x"
-            click.echo(f"{one['id']}  {line}  {access['address']}")
+            moment = f"{access['at'].astimezone():%m-%d %H:%M}"
+            click.echo(f"    {moment}  {access['outcome']}  {access['requests']}x  {access['address']}")
+    if not told:
+        click.echo("No recordings.")
 
 
 @recordings.command("revoke")

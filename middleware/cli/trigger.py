@@ -57,6 +57,13 @@ TIMEOUT = 10  # seconds
 )
 @click.option("--as", "form", type=click.Choice(["json", "form", "query"]), default="json", help="How a CDR is sent.")
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 1000), help="Send each so many times.")
+@click.option(
+    "--calls",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="So many calls, each with another contact, start, length and end.",
+)
 @click.option("--shuffle", is_flag=True, help="Send them in any order.")
 @click.option("--url", help="Where the server answers; else the running demo or M8CRM_PUBLIC_URL.")
 @click.option("--secret", envvar="M8CRM_SECRET", help="The customer's (M8CRM_SECRET); else the demo's, or his file's.")
@@ -89,7 +96,7 @@ def trigger(ctx: click.Context, /, customer: str, sender: str, as_json: bool, **
         raise ConfigError(url, [f"no answer ({type(error).__name__}); is the server running?"]) from None
     if as_json:
         print_json(sent[0] if len(sent) == 1 else sent)
-    else:
+    elif any(one["status"] < 400 for one in sent):
         click.echo("`m8crm events list` shows what becomes of it.")
     sys.exit(0 if all(one["status"] < 400 for one in sent) else 1)
 
@@ -112,20 +119,25 @@ def _bodies(settings: Settings, customer: str, sender: str, options: dict[str, A
     names = options["types"] or (next(iter(known)),)
     if unknown := [name for name in names if name not in (*known, "all")]:
         raise click.UsageError(f"--type {unknown[0]}: {sender} has {', '.join(known)}, all")
-    call = _situation(settings, customer, options)
-    bodies = [_sample(sender, inner, call, options) for name in names for inner in (known if name == "all" else [name])]
+    wanted = [inner for name in names for inner in (known if name == "all" else [name])]
+    calls = _situations(settings, customer, options)
+    bodies = [_sample(sender, name, call, options) for call in calls for name in wanted]
     bodies *= options["repeat"]
     if options["shuffle"]:
         random.shuffle(bodies)
     return bodies
 
 
-def _situation(settings: Settings, customer: str, options: dict[str, Any]) -> Situation:
-    from middleware.demo.samples import Situation
+def _situations(settings: Settings, customer: str, options: dict[str, Any]) -> list[Situation]:
+    """Return the call that the options tell of, and as many others as are wanted."""
+    from middleware.demo.samples import Situation, vary
 
+    if options["calls"] > 1 and options["call_id"]:
+        raise click.UsageError("--call-id: it is one call's; leave it or --calls out")
     duration = timedelta(seconds=options["duration"])
-    return Situation(
-        contact=options["number"] or _known_number(customer),
+    numbers = [options["number"]] if options["number"] else _known_numbers(customer)
+    first = Situation(
+        contact=numbers[0],
         own=_own_number(settings, customer),
         began_at=datetime.now(UTC) - duration,
         duration=duration,
@@ -133,6 +145,7 @@ def _situation(settings: Settings, customer: str, options: dict[str, Any]) -> Si
         summary=options["summary"],
         is_inbound=options["direction"] == "inbound",
     )
+    return [first, *(vary(first, numbers, place) for place in range(1, options["calls"]))]
 
 
 def _sample(sender: str, name: str, call: Situation, options: dict[str, Any]) -> dict[str, Any]:
@@ -210,12 +223,12 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-def _known_number(customer: str) -> str:
+def _known_numbers(customer: str) -> list[str]:
     from middleware.demo.data import KNOWN_NUMBERS
 
     if customer not in KNOWN_NUMBERS:
         raise ConfigError(customer, ["give the contact's --number"])
-    return KNOWN_NUMBERS[customer][0]
+    return KNOWN_NUMBERS[customer]
 
 
 def _own_number(settings: Settings, customer: str) -> str:

@@ -49,12 +49,8 @@ def record_of(
     event: CallEvent,
     tenant: Tenant,
     log_format: LogFormat = "text",
-    recording: str | None = None,
 ) -> CallRecord:
-    """Return the call, whose bodies say ``event``, as it is written into a CRM whose logs are of ``log_format``.
-
-    ``recording`` is our link to it.
-    """
+    """Return the call, whose bodies say ``event``, as it is written into a CRM whose logs are of ``log_format``."""
     return compose_call(
         event,
         event_id=stored.id,
@@ -62,7 +58,6 @@ def record_of(
         tenant=tenant,
         received_at=stored.bodies[0].received_at,
         log_format=log_format,
-        recording=recording,
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from middleware.inbox.calls import tell_sides
-from middleware.model.call import CallEvent, CallRecord, Direction, Ending, Leg
+from middleware.model.call import UNANSWERED, CallEvent, CallRecord, Direction, Ending, Leg
 from middleware.tenants.log_template import Fact, Facts, LogFormat, clean, render, web_link
 from middleware.tenants.tenant import Tenant
 
@@ -19,7 +19,7 @@ MAX_ITEMS = 50  # action items, stages and further facts
 SHORTER = (16_000, 4_000, 400)  # characters of a text: shorter ones are tried until the body fits
 SUBJECT = """\
 {{ direction }} call{% if agent %} with {{ agent }}{% endif %}
-{% if outcome and outcome != "Answered" %}: {{ outcome }}{% else %}, {{ duration }}{% endif %}"""
+{% if outcome and outcome != "Answered" %}: {{ outcome }}{% elif duration %}, {{ duration }}{% endif %}"""
 BODIES: dict[LogFormat, str] = {
     "text": """\
 {% for fact in facts %}
@@ -90,16 +90,15 @@ def compose_call(
     tenant: Tenant,
     received_at: datetime,
     log_format: LogFormat = "text",
-    recording: str | None = None,
 ) -> CallRecord:
     """Return the call as an adapter writes it.
 
     ``event`` is what all senders told; ``received_at`` stands in for the end of a call whose start nobody knows.
-    ``recording`` is our own link to it; a sender's is taken only where it does not expire.
+    A link to a recording is taken only where it does not expire, as ours.
     """
     direction, contact, own = tell_sides(event, tenant)
     duration = event.duration or timedelta()
-    media = {medium.kind: medium.url for medium in reversed(event.media) if medium.expires_at is None}
+    recordings, transcripts = event.lasting_links("recording"), event.lasting_links("transcript")
     record = CallRecord(
         id=event_id,
         key=key,
@@ -121,14 +120,15 @@ def compose_call(
         talk_time=event.talk_time,
         owner=_owner(event, tenant),
         contact_id=event.contact_id,
-        recording=web_link(recording or media.get("recording")),
-        transcript=web_link(media.get("transcript")),
+        recording=web_link(next(iter(recordings), None)),
+        transcript=web_link(next(iter(transcripts), None)),
         action_items=event.action_items[:MAX_ITEMS],
         sentiment=event.sentiment,
         journey=event.journey[:MAX_ITEMS],
         caller_name=event.caller_name if direction is Direction.INBOUND else None,
     )
-    return _with_texts(record, event, tenant, log_format)
+    further = {f"Recording {part}": url for part, url in enumerate(recordings[1:], 2)}
+    return _with_texts(record, replace(event, facts={**further, **event.facts}), tenant, log_format)
 
 
 def spell_duration(duration: timedelta) -> str:
@@ -145,8 +145,10 @@ def spell_outcome(record: CallRecord) -> str:
     wait = spell_duration(record.wait_time) if record.wait_time else ""
     where = f" in {record.answer_group}" if record.answer_group else ""
     match record.ending:
-        case Ending.ANSWERED:
-            return "Answered"
+        case Ending.ANSWERED | None:
+            return "Answered" if record.ending else ""
+        case _ if record.direction is Direction.OUTBOUND and record.ending in UNANSWERED:
+            return "Not answered"
         case Ending.VOICEMAIL:
             return "Voicemail: the caller left a message" if record.direction is Direction.INBOUND else "Voicemail"
         case Ending.ABANDONED:
@@ -154,9 +156,7 @@ def spell_outcome(record: CallRecord) -> str:
         case Ending.TIMED_OUT:
             return f"Missed: nobody answered{where}{wait and f' for {wait}'}"
         case Ending.MISSED:
-            return "Missed" if record.direction is Direction.INBOUND else "Not answered"
-        case None:
-            return ""
+            return "Missed"
 
 
 def append_line(body: str, line: Fact, log_format: LogFormat) -> str:
@@ -171,11 +171,19 @@ def append_line(body: str, line: Fact, log_format: LogFormat) -> str:
 
 
 def _owner(event: CallEvent, tenant: Tenant) -> str | None:
-    """Return the CRM's id of the user who spoke, by whatever a sender calls him; else the customer's default."""
+    """Return the CRM's id of the user who spoke last, by whatever a sender calls him; else the customer's default."""
     owners = tenant.calls.owners
-    names = (event.user_id, event.username, event.agent, *(leg.agent for leg in reversed(event.journey)))
+    latest = event.journey[::-1]
+    spoke = [leg for leg in latest if leg.ending in (None, Ending.ANSWERED)]
+    rang = [leg for leg in latest if leg not in spoke]
+    names = (*_names(spoke), event.user_id, event.username, event.agent, *_names(rang))
     known = (owners.get(name.strip().casefold()) for name in names if name)
     return next(filter(None, known), owners.get("default"))
+
+
+def _names(legs: Iterable[Leg]) -> Iterator[str | None]:
+    for leg in legs:
+        yield from (leg.user_id, leg.agent, leg.number)
 
 
 def _with_texts(record: CallRecord, event: CallEvent, tenant: Tenant, log_format: LogFormat) -> CallRecord:
@@ -213,10 +221,10 @@ def _facts(record: CallRecord, event: CallEvent, tenant: Tenant, most: int) -> F
 
     named = {
         "direction": "Inbound" if inbound else "Outbound",
-        "started": f"{record.started_at.astimezone(tenant.timezone):%Y-%m-%d %H:%M:%S}",
-        "ended": f"{record.ended_at.astimezone(tenant.timezone):%Y-%m-%d %H:%M:%S}",
+        "started": _spell_moment(record.started_at, tenant),
+        "ended": _spell_moment(record.ended_at, tenant),
         "timezone": tenant.timezone.key,
-        "duration": spell_duration(record.duration),
+        "duration": spell_duration(event.duration) if event.duration is not None else "",
         "waiting": spell_duration(record.wait_time) if record.wait_time is not None else "",
         "talking": spell_duration(record.talk_time) if record.talk_time is not None else "",
         "from_number": line(contact if inbound else own),
@@ -236,13 +244,13 @@ def _facts(record: CallRecord, event: CallEvent, tenant: Tenant, most: int) -> F
     }
     journey = tuple(line(stage) for stage in _stages(record.journey))
     told = [] if is_tight else list(event.facts.items())[:MAX_ITEMS]
-    further = [Fact(label=line(label), text=_link(text, longest) or line(text)) for label, text in told]
+    texts = [(label, _link(text, longest) or line(_localize(text, tenant))) for label, text in told]
     return {
         **named,
         "summary": _short(clean(record.summary or "").strip(), most),
         "action_items": tuple(line(item) for item in record.action_items[: 10 if is_tight else MAX_ITEMS]),
         "journey": journey,
-        "facts": (*_own_facts(named, journey), *(fact for fact in further if fact.text)),
+        "facts": (*_own_facts(named, journey), *(Fact(label=line(label), text=text) for label, text in texts if text)),
     }
 
 
@@ -281,6 +289,19 @@ def _stages(journey: tuple[Leg, ...]) -> Iterator[str]:
         ending = f", {leg.ending.value}" if leg.ending and leg.ending is not Ending.ANSWERED else ""
         if names:
             yield f"{names[0]} ({names[1]}){ending}" if len(names) > 1 else f"{names[0]}{ending}"
+
+
+def _spell_moment(moment: datetime, tenant: Tenant) -> str:
+    return f"{moment.astimezone(tenant.timezone):%Y-%m-%d %H:%M:%S}"
+
+
+def _localize(text: str, tenant: Tenant) -> str:
+    """Return a text that is a moment with an offset as it is in the customer's zone, and any other as it came."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return f"{_spell_moment(moment, tenant)} ({tenant.timezone.key})" if moment.tzinfo else text
+    except (ValueError, OverflowError):
+        return text
 
 
 def _link(url: str | None, longest: int) -> str:

@@ -1,15 +1,27 @@
-"""Which calls a customer does not want in his CRM (``[calls.skip]``)."""
+"""Which calls get into no CRM: those of nobody whom it could have, and those that a customer leaves out."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 from middleware.delivery.compose import spell_duration
-from middleware.model.call import CallEvent, CallRecord, Ending
+from middleware.model.call import UNANSWERED, CallEvent, CallRecord
 from middleware.model.phone import NumberKind
 from middleware.tenants.tenant import Tenant
 
-_UNANSWERED = (Ending.MISSED, Ending.ABANDONED, Ending.TIMED_OUT)
+
+def why_nobody(record: CallRecord, tenant: Tenant) -> str | None:
+    """Return in words why nobody in a CRM can be the other side of the call; none if somebody may."""
+    if record.contact_number.e164 in tenant.own_numbers:
+        return "The other side is one of the customer's own numbers."
+    match record.contact_number.kind:
+        case NumberKind.ANONYMOUS if record.contact_id is None:  # else a sender knows who withholds his number
+            return "The other side's number is withheld or unknown."
+        case NumberKind.INTERNAL:
+            return "The other side is an extension."
+        case NumberKind.IMPOSSIBLE:
+            return "The other side's number is none that can be dialled."
+    return None
 
 
 def why_skipped(event: CallEvent, record: CallRecord, tenant: Tenant) -> str | None:
@@ -45,4 +57,4 @@ def _span(event: CallEvent) -> timedelta | None:
     """
     spans = [span for span in (event.duration, event.wait_time, event.talk_time) if span is not None]
     longest = max(spans, default=None)
-    return None if event.ending in _UNANSWERED and not longest else longest
+    return None if event.ending in UNANSWERED and not longest else longest

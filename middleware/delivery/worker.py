@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from datetime import timedelta
@@ -29,7 +29,7 @@ from middleware.delivery.attach import (
 )
 from middleware.delivery.calls import digest_of, hear_body, merged_event, numbers_of, record_of
 from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
-from middleware.delivery.skip import why_skipped
+from middleware.delivery.skip import why_nobody, why_skipped
 from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
 from middleware.inbox.calls import Heard, hear
@@ -41,7 +41,6 @@ from middleware.metrics.counts import NOT_COUNTED, Counts
 from middleware.metrics.names import DELIVERY_ATTEMPTS, DELIVERY_SECONDS
 from middleware.model.call import CallRecord, Media
 from middleware.model.deadline import Deadline
-from middleware.model.phone import NumberKind
 from middleware.receivers.body import UnreadableBody
 from middleware.receivers.fields import FieldErrors
 from middleware.tenants.registry import Tenants
@@ -64,8 +63,8 @@ class MediaKeeper(Protocol):
     def note(self, tenant_id: str, call_key: str, media: Iterable[Media], numbers: Iterable[str]) -> int:
         """Remember what a sender has named for a call."""
 
-    def link_of(self, tenant_id: str, call_key: str) -> str | None:
-        """Return the link that a call's log bears."""
+    def linked(self, tenant_id: str, call_key: str, media: Sequence[Media]) -> tuple[Media, ...]:
+        """Return the media with the links that a call's log bears."""
 
     def loss_of(self, tenant_id: str, call_key: str) -> str | None:
         """Return what the log says of a recording that nobody will hear."""
@@ -78,9 +77,9 @@ class NoMedia:
         """Forget it."""
         return 0
 
-    def link_of(self, _tenant_id: str, _call_key: str) -> str | None:
-        """Return no link."""
-        return None
+    def linked(self, _tenant_id: str, _call_key: str, media: Sequence[Media]) -> tuple[Media, ...]:
+        """Return the senders' own links."""
+        return tuple(media)
 
     def loss_of(self, _tenant_id: str, _call_key: str) -> str | None:
         """Miss nothing."""
@@ -232,12 +231,7 @@ class Worker:
         if not event.kind.is_logged:
             return Plan(state="noted", reason="Nothing says yet that the call has ended.")
         record = record_of(call, event, tenant)
-        kind = record.contact_number.kind
-        is_named = kind is NumberKind.ANONYMOUS and event.contact_id is not None  # withheld, but a sender knows who
-        is_somebody = is_named or kind in (NumberKind.DIALLABLE, NumberKind.OPAQUE)
-        if record.contact_number.e164 in tenant.own_numbers or not is_somebody:
-            return Plan(state="ignored", reason=f"The other side is {kind.value} or the customer's own number.")
-        if reason := why_skipped(event, record, tenant):
+        if reason := why_nobody(record, tenant) or why_skipped(event, record, tenant):
             return Plan(state="ignored", reason=reason)
         if not tenant.calls.log_to:
             return Plan(state="ignored", reason="The customer has no CRM that calls are logged to.")
@@ -398,14 +392,14 @@ class Worker:
 
     def _record(self, tenant: Tenant, source: Source, claimed: Claimed) -> CallRecord:
         """Return the call as it is written into this CRM, with what became of its recording."""
-        event, call_id, link = merged_event(claimed.call.bodies, tenant), claimed.call.id, None
+        event, call_id = merged_event(claimed.call.bodies, tenant), claimed.call.id
         if event.media:  # noted already, unless who planned the call was killed, or calls have become one
             heard = hear(event, claimed.call.bodies[0].received_at, tenant)
             self._media.note(tenant.id, call_id, event.media, numbers_of(heard))
-            link = self._media.link_of(tenant.id, call_id)
-            if link is None and (loss := self._media.loss_of(tenant.id, call_id)):
-                event = replace(event, facts={**event.facts, "Recording": loss})
-        return record_of(claimed.call, event, tenant, source.adapter.log_format, link)
+            event = replace(event, media=self._media.linked(tenant.id, call_id, event.media))
+            if not event.lasting_links("recording") and (loss := self._media.loss_of(tenant.id, call_id)):
+                event = replace(event, facts={"Recording": loss, **event.facts})
+        return record_of(claimed.call, event, tenant, source.adapter.log_format)
 
     def _changes(self, claimed: Claimed, outcome: Outcome) -> dict[str, Any]:
         now = self._inbox.now().timestamp()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 Body = dict[str, Any]
-_AGENT, _MAIL, _EXTENSION, _GROUP = "Ada Webb", "ada.webb@example.com", "302", "Sales"
+_EXTENSION, _GROUP = "302", "Sales"
+_AGENTS = ("Ada Webb", "Bo Ek", "Cy Dahl")
+_SUMMARIES = ("Asked about an order.", "Wants a quote for ten.", "Complains about a late delivery.", "Moved a meeting.")
 _RINGING = timedelta(seconds=8)
 
 
@@ -25,6 +28,13 @@ class Situation:
     call_id: str
     summary: str
     is_inbound: bool = True
+    agent: str = _AGENTS[0]
+    status: str = "answered"  # as a PBX says how a queue's call ended
+
+    @property
+    def mail(self) -> str:
+        """The agent's e-mail address."""
+        return f"{self.agent.lower().replace(' ', '.')}@example.com"
 
     @property
     def numbers(self) -> tuple[str, str]:
@@ -38,8 +48,22 @@ class Situation:
 
     @property
     def answered_at(self) -> datetime:
-        """When somebody took it."""
-        return min(self.began_at + _RINGING, self.ended_at)
+        """When somebody took it; when it was over, if nobody did."""
+        return min(self.began_at + _RINGING, self.ended_at) if self.status == "answered" else self.ended_at
+
+
+def vary(call: Situation, numbers: Sequence[str], place: int) -> Situation:
+    """Return another call, the earlier the greater ``place``, with one of the ``numbers``."""
+    return replace(
+        call,
+        contact=numbers[place % len(numbers)],
+        began_at=call.began_at - place * timedelta(minutes=11),
+        duration=timedelta(seconds=10 + 97 * place % 600),
+        call_id=secrets.token_hex(12),
+        summary=_SUMMARIES[place % len(_SUMMARIES)],
+        agent=_AGENTS[place % len(_AGENTS)],
+        status=("answered", "answered", "abandoned", "timedout")[place % 4],
+    )
 
 
 def _calllog(call: Situation) -> Body:
@@ -56,7 +80,7 @@ def _calllog(call: Situation) -> Body:
 
 
 def _text(call: Situation) -> str:
-    user = f"{_MAIL} ({call.own})"
+    user = f"{call.mail} ({call.own})"
     if call.is_inbound:
         lines = [f"Call to user: {user}", f"Call from: {call.contact}", "Call type: Outbound"]
     else:
@@ -77,13 +101,13 @@ def _recording(call: Situation, *, version: int) -> Body:
         "waitTime": _millis(call.answered_at - call.began_at),
         "talkTime": _millis(call.ended_at - call.answered_at),
         "agentId": "a-17",
-        "agentName": _AGENT,
+        "agentName": call.agent,
         "answerGroupName": _GROUP,
         "answerGroupId": "g-4",
         "referredTo": None,
         "referredBy": None,
         "direction": "inbound" if call.is_inbound else "outbound",
-        "recorderId": _MAIL,
+        "recorderId": call.mail,
     }
     return body if version == 1 else {**body, "summary": call.summary, "userId": "u-4711"}
 
@@ -96,18 +120,18 @@ def _pbx(call: Situation, *, name: str) -> Body:
         "unique_call_id": call.call_id,
         "caller_id": call.own if is_outbound else call.contact,
         "caller_name": "M ANDERSSON",
-        "user_name": _AGENT,
+        "user_name": call.agent,
         "user_number": _EXTENSION,
         "dest_number": call.contact if is_outbound else call.own,
         "call_start_at": call.began_at.isoformat(timespec="seconds"),
-        "connected_at": call.answered_at.isoformat(timespec="seconds"),
+        "connected_at": call.answered_at.isoformat(timespec="seconds") if call.status == "answered" else "",
         "recorded_at": call.ended_at.isoformat(timespec="seconds"),
         "call_duration": round(call.duration.total_seconds()),
         "conversation_duration": round((call.ended_at - call.answered_at).total_seconds()),
         "queue_name": _GROUP,
         "ring_group_name": "",
-        "status": "answered",
-        "emails": _MAIL,
+        "status": call.status,
+        "emails": call.mail,
         "email_subject": "New message",
         "email_message": call.summary,
         "mode": "storage",
@@ -158,7 +182,7 @@ def _cdr(call: Situation, *, name: str) -> Body:
         "cliNum": "301" if name == "internal" else caller,
         "ddiNum": _EXTENSION if name == "internal" else called,
         "fRngUsrNum": _EXTENSION,
-        "fRngUsrName": _AGENT,
+        "fRngUsrName": call.agent,
         "fRngGroupName": _GROUP,
         "tags": {"Reason": "Order"},
     }
@@ -168,7 +192,7 @@ def _cdr(call: Situation, *, name: str) -> Body:
             "talk": round((call.ended_at - call.answered_at).total_seconds()),
             "ans": 1,
             "ansUsrNum": _EXTENSION,
-            "ansUsrName": _AGENT,
+            "ansUsrName": call.agent,
             "ansGroupName": _GROUP,
         }
     else:

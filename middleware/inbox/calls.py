@@ -1,9 +1,9 @@
 """Several events, one call: which of them speak of the same, and what they say together.
 
 Events meet by an id that they share; else by the two numbers and starts that are the same but for a few seconds
-(``join_within``); else by a transfer: a leg with the same contact that begins while the one before it lasts, or
-right after, at the number that one was referred to, or by the number that referred it.  An event without a
-start (specs/004) meets a call of its number that has just ended.
+(``join_within``), unless one PBX or CDR platform has two ids for them; else by a transfer: a leg with the same
+contact that begins while the one before it lasts, or right after, at the number that one was referred to, or by the
+number that referred it.  An event without a start (specs/004) meets a call of its number that has just ended.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from middleware.tenants.tenant import Tenant
 LATE = timedelta(minutes=15)  # after the end of a call, in which what an AI made of it is expected
 LONGEST = timedelta(days=1)  # call; events further apart are not compared
 SENDERS = ("calllog", "recording", "cdr", "pbx", "postcall")  # whose word counts first
+NUMBERED = ("pbx", "cdr")  # with one id for a call, so that two ids are two calls; M8Com's may be of a recording
 KINDS = tuple(
     EventKind[name] for name in "CALL_ENDED VOICEMAIL RECORDING ANALYSIS ANSWERED RINGING COMPONENT UNKNOWN".split()
 )
@@ -101,9 +102,10 @@ def is_same_call(one: Heard, other: Heard, join_within: timedelta) -> bool:
         return True
     if one.contact is None or one.contact != other.contact:
         return False
+    is_apart = _has_another_id(one.event, other.event)
     if one.is_word or other.is_word:
-        return _is_late_word(one, other, join_within) or _is_late_word(other, one, join_within)
-    if one.own & other.own and abs(one.begin - other.begin) <= join_within:
+        return not is_apart and (_is_late_word(one, other, join_within) or _is_late_word(other, one, join_within))
+    if not is_apart and one.own & other.own and abs(one.begin - other.begin) <= join_within:
         return True
     return _is_transfer(one, other, join_within) or _is_transfer(other, one, join_within)
 
@@ -173,6 +175,11 @@ def _text(number: str | None, tenant: Tenant) -> str | None:
     return str(parse_number(number, tenant.region)) or None if number else None
 
 
+def _has_another_id(one: CallEvent, other: CallEvent) -> bool:
+    """Whether one sender has two ids for them: people who share a number call at the same time."""
+    return one.sender == other.sender and one.sender in NUMBERED and not {*one.call_ids} & {*other.call_ids}
+
+
 def _is_late_word(late: Heard, call: Heard, join_within: timedelta) -> bool:
     return late.is_word and not call.is_word and call.begin - join_within <= late.received_at <= call.end + LATE
 
@@ -211,20 +218,37 @@ def _span(ranked: Sequence[Heard]) -> tuple[datetime | None, timedelta | None]:
 
 
 def _journey(ranked: Sequence[Heard]) -> tuple[Leg, ...]:
-    """Return the call's stages in order: those that senders tell, and each event that has an agent or a group."""
-    legs: dict[tuple[object, ...], Leg] = {}
+    """Return the stages in order, as the sender who tells most has them: each names people in his own way."""
+    told: dict[str, dict[tuple[object, ...], Leg]] = {}
     for one in ranked:
-        event = one.event
-        own = Leg(
-            started_at=event.started_at,
-            agent=event.agent or event.username,
-            group=event.answer_group,
-            ending=event.ending,
-        )
-        for leg in (*event.journey, *([own] if (own.agent or own.group) and not event.journey else [])):
+        legs = told.setdefault(one.event.sender, {})
+        for leg in one.event.journey or _own_leg(one.event):
             legs.setdefault((leg.agent, leg.group), leg)
-    timed = sorted((leg for leg in legs.values() if leg.started_at), key=attrgetter("started_at"))
-    return (*timed, *(leg for leg in legs.values() if not leg.started_at))
+    stages = max((_without_echoes(legs) for legs in told.values()), key=len, default=[])
+    timed = sorted((leg for leg in stages if leg.started_at), key=attrgetter("started_at"))
+    return (*timed, *(leg for leg in stages if not leg.started_at))
+
+
+def _own_leg(event: CallEvent) -> tuple[Leg, ...]:
+    """Return an event as a stage, if it has an agent or a group; who only rang has missed it."""
+    agent = event.agent or event.username
+    if not (agent or event.answer_group):
+        return ()
+    has_rung = event.kind is EventKind.RINGING and event.direction is Direction.INBOUND
+    leg = Leg(
+        started_at=event.answered_at or event.started_at,
+        agent=agent,
+        group=event.answer_group,
+        ending=event.ending or (Ending.MISSED if has_rung else None),
+        user_id=event.user_id,
+    )
+    return (leg,)
+
+
+def _without_echoes(legs: Mapping[tuple[object, ...], Leg]) -> list[Leg]:
+    """Leave out an agent without a group where another event has his."""
+    agents = {leg.agent for leg in legs.values() if leg.group}
+    return [leg for leg in legs.values() if leg.group or leg.agent not in agents]
 
 
 def _first(events: Iterable[CallEvent], name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, select, update
 
+from middleware.failpoints import reach
 from middleware.inbox.due import Due
 from middleware.inbox.store import Inbox, StoredCall, bodies_of
 from middleware.inbox.tables import attempt, call, delivery, lane, logged_call
@@ -102,6 +103,7 @@ class Queue:
             }
             connection.execute(update(delivery).where(delivery.c.id == row.id).values(marked))
             bodies = bodies_of(connection, row.call_seq)
+        reach("claimed")
         return Claimed(
             id=row.id,
             call=StoredCall(id=row.call_id, key=row.key, bodies=bodies),
@@ -150,6 +152,7 @@ class Queue:
 
         A call of which more has come meanwhile is due again; ``then`` is a channel on which it is due next.
         """
+        reach("before-done")
         with self._database.write(place.tenant_id) as connection:  # whoever adds to the call comes before or after
             version = connection.execute(select(call.c.version).where(call.c.seq == claimed.call_seq)).scalar()
             if changes.get("state", "waiting") != "waiting" and version != claimed.version:
@@ -160,6 +163,7 @@ class Queue:
                 self._remember(connection, place, claimed, record, changes.get("url"))
             if then:
                 self._due.follow(connection, place.tenant_id, claimed.call_seq, then)
+        reach("after-done")
 
     def _remember(
         self, connection: Connection, place: Lane, claimed: Claimed, record: CallRecord, url: str | None

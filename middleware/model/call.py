@@ -73,12 +73,16 @@ class Ending(Enum):
     VOICEMAIL = "voicemail"
 
 
+UNANSWERED = (Ending.MISSED, Ending.ABANDONED, Ending.TIMED_OUT)
+MediaKind = Literal["recording", "transcript"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
     """A recording, or a transcript, as the sender has it; ``expires_at`` is when its link dies."""
 
     url: str
-    kind: Literal["recording", "transcript"] = "recording"
+    kind: MediaKind = "recording"
     expires_at: datetime | None = None
 
 
@@ -91,6 +95,7 @@ class Leg:
     number: str | None = None
     group: str | None = None
     ending: Ending | None = None
+    user_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +138,10 @@ class CallEvent:
     media: tuple[Media, ...] = ()
     journey: tuple[Leg, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    def lasting_links(self, kind: MediaKind) -> list[str]:
+        """Return the links to its media that do not expire, which may stand in a log."""
+        return [medium.url for medium in self.media if medium.kind == kind and medium.expires_at is None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

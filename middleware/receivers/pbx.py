@@ -83,13 +83,22 @@ def parse_pbx(document: object) -> CallEvent:
         answered_at=answered_at,
         duration=loaded["call_duration"],
         talk_time=loaded["conversation_duration"],
-        wait_time=between(started_at, answered_at) if direction is _IN else None,
+        wait_time=_wait(loaded, direction, ending),
         ending=ending,
         answer_group=loaded["queue_name"] or loaded["ring_group_name"],
         media=(Media(url=link),) if (link := loaded["call_recording_link"]) and link.startswith("http") else (),
         facts=_facts(loaded, ending),
         **_people(loaded, kind),
     )
+
+
+def _wait(loaded: dict[str, Any], direction: Direction | None, ending: Ending | None) -> timedelta | None:
+    """Return how long the caller waited: until he was answered, or until he gave up or was given up."""
+    if direction is not _IN:
+        return None
+    if ending in (Ending.ABANDONED, Ending.TIMED_OUT):
+        return loaded["call_duration"]  # type: ignore[no-any-return]
+    return between(aware(loaded["call_start_at"]), aware(loaded["connected_at"]))
 
 
 def _key(name: str, loaded: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ CALLER = {
 ANALYSIS = {
     "mood": "Mood",
     "score": "Score",
-    "callOutcome": "Outcome",
+    "callOutcome": "Result",  # "Outcome" is how the call ended
     "classification": "Classification",
     "interestsAndNeeds": "Interests and needs",
 }

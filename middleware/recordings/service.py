@@ -106,12 +106,11 @@ class Recordings:
                 read_url(media.url)
             except RecordingRefusedError as error:  # javascript: and the like do not get into a CRM
                 state, words = "failed", str(error)
-        seen = f"{tenant_id}\0recording\0{media.url}".encode(errors="replace")
         return {
             "id": secrets.token_hex(12),
             "tenant": tenant_id,
             "call_key": call_key,
-            "source": hmac.new(self._key, seen, hashlib.sha256).hexdigest(),
+            "source": self._source(tenant_id, media.url),
             "kind": media.kind,
             "state": state,
             "url": media.url,
@@ -122,21 +121,28 @@ class Recordings:
             "words": words,
         }
 
-    def link_of(self, tenant_id: str, call_key: str, kind: str = "recording") -> str | None:
-        """Return the link that a call's log bears: ours, the sender's where it is passed through, or ``None``.
+    def _source(self, tenant_id: str, url: str) -> str:
+        """Return what the table has in place of a sender's link."""
+        seen = f"{tenant_id}\0recording\0{url}".encode(errors="replace")
+        return hmac.new(self._key, seen, hashlib.sha256).hexdigest()
 
-        It is the same for every log of the call, and there as soon as the recording is noted: until it is fetched
-        the page says so.
+    def linked(self, tenant_id: str, call_key: str, media: Sequence[Media]) -> tuple[Media, ...]:
+        """Return what can be heard or read of a call, with the links that its log bears, the best of a kind first.
+
+        Our links are the same for every log of the call, and there as soon as a recording is noted: until it is fetched
+        the page says so.  Of ``media``, what senders have named, those that are not kept stay as they are.
         """
-        rows = [row for row in self.ledger.of_call(tenant_id, call_key) if row.kind == kind]
-        best = min(
-            (row for row in rows if row.state in _CAN_BE_LINKED),
-            key=lambda row: _CAN_BE_LINKED.index(row.state),
-            default=None,
-        )
-        if best is None:
-            return None
-        return str(best.url) if best.state == "passed" else self._link(best)
+        places = {self._source(tenant_id, one.url): place for place, one in enumerate(media)}
+        rows = [row for row in self.ledger.of_call(tenant_id, call_key) if row.state in _CAN_BE_LINKED]
+        rows.sort(key=lambda row: (_CAN_BE_LINKED.index(row.state), places.get(row.source, len(places))))
+        contents = {row.sha256 or row.id: row for row in reversed(rows)}  # two links may have brought the same
+        ours = [row for row in rows if contents[row.sha256 or row.id] is row]
+        sources = {row.source for row in rows}
+        others = [one for one in media if self._source(tenant_id, one.url) not in sources]
+        return (*(Media(url=self._public(row), kind=row.kind) for row in ours), *others)
+
+    def _public(self, row: Row[Any]) -> str:
+        return str(row.url) if row.state == "passed" else self._link(row)
 
     def kept_links(self, tenant_id: str, call_keys: Sequence[str]) -> dict[str, str]:
         """Return by call the link to its latest recording that is kept, for a customer who has them fetched."""

@@ -11,7 +11,7 @@ from middleware.app import Parts, build_parts
 from middleware.model.call import Media
 from middleware.settings import load_settings
 from tests.cli.conftest import Run, told
-from tests.recordings.keeping import CONFIG, keep
+from tests.recordings.keeping import CONFIG, keep, link_of
 from tests.recordings.outside import wav
 
 
@@ -42,10 +42,10 @@ def test_recordings_are_listed_with_who_has_listened(run: Run, parts: Parts) -> 
 def test_links_are_revoked(run: Run, parts: Parts) -> None:
     """After revoking, the link that was given is another one's no more."""
     keep(parts.recordings, wav())
-    before = parts.recordings.link_of("nordlys", "call")
+    before = link_of(parts.recordings, "nordlys", "call")
     (one,) = told(run("recordings", "list", "--json"))
     assert told(run("recordings", "revoke", one["id"], "--json")) == {"revoked": 1}
-    assert parts.recordings.link_of("nordlys", "call") != before
+    assert link_of(parts.recordings, "nordlys", "call") != before
     assert "0 recordings" in run("recordings", "revoke", "unknown").output
 
 
@@ -56,6 +56,7 @@ def test_what_is_due_is_fetched_now(run: Run, parts: Parts) -> None:
     (one,) = told(run("recordings", "list", "--json"))
     assert one["state"] == "failed"
     assert "hosts" in one["words"]
+    assert f"\n    {one['words']}\n" in run("recordings", "list").output  # whole, however narrow the terminal
     assert "0 attempts" in run("recordings", "fetch").output
     assert "1 attempts" in run("recordings", "fetch", one["id"]).output
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from middleware.app import Parts, build_parts, create_app
+from middleware.app import Parts, build_parts, build_worker, create_app
 from middleware.demo.samples import SAMPLES
 from middleware.receivers.registry import RECEIVERS
 from middleware.settings import load_settings
@@ -68,6 +68,33 @@ def test_cdr_in_every_form_is_the_same_event(run: Run, url: str, form: str) -> N
     assert (first["answer"]["status"], other["answer"]["status"]) == ("accepted", "accepted")
     again = told(run("trigger", "nordlys", "cdr", "--type", "example", "--as", form, "--url", url, "--json"))
     assert again["answer"]["status"] == "duplicate"
+
+
+def test_calls_are_different_calls(run: Run, parts: Parts, url: str) -> None:
+    """``--calls`` makes up so many calls that differ in who, when, how long and how they ended, and are not joined."""
+    sent = told(run("trigger", "nordlys", "pbx", "--type", "queue_call", "--calls", "12", "--url", url, "--json"))
+    bodies = [one["sent"] for one in sent]
+    assert len({body["unique_call_id"] for body in bodies}) == 12
+    for field in ("caller_id", "user_name", "call_start_at", "call_duration", "status"):
+        assert len({body[field] for body in bodies}) > 1, field
+    assert all(bool(body["connected_at"]) == (body["status"] == "answered") for body in bodies)
+    build_worker(parts)._plan()
+    assert len({event.call_id for event in parts.inbox.list_events()}) == 12
+
+
+def test_one_id_is_one_call(run: Run, url: str) -> None:
+    """``--calls`` and ``--call-id`` contradict each other, and say so."""
+    result = run("trigger", "nordlys", "pbx", "--calls", "2", "--call-id", "x", "--url", url)
+    assert result.exit_code == 2
+    assert "--call-id" in result.output
+
+
+def test_refusal_promises_nothing(run: Run, url: str) -> None:
+    """Where nothing was accepted nobody is sent to look for it."""
+    result = run("trigger", "nordlys", "pbx", "--secret", "wrong", "--url", url)
+    assert result.exit_code == 1
+    assert "403" in result.output
+    assert "events list" not in result.output
 
 
 def test_any_field_can_be_changed_by_its_path(run: Run, url: str) -> None:

@@ -117,6 +117,13 @@ def test_outcome_of_a_group_is_what_a_crm_shows(name: str, status: str, ending: 
     assert event.facts.get("Status") == (None if ending else status)
 
 
+@pytest.mark.parametrize("status", ["abandoned", "timedout"])
+def test_who_was_not_answered_waited_all_the_time(status: str) -> None:
+    """The whole of a call that a group did not take was waiting."""
+    event = parse_pbx(event_of("queue_call", status=status, connected_at="", conversation_duration=0))
+    assert event.wait_time == event.duration == timedelta(seconds=100)
+
+
 @pytest.mark.parametrize("name", ["user_inbound_completed", "user_outbound_completed"])
 def test_call_that_nobody_took_is_missed(name: str) -> None:
     """A user's call without a conversation was missed."""

@@ -48,7 +48,7 @@ def test_example_of_the_text() -> None:
         "Language": "English",
         "Mood": "Positive",
         "Score": "85",
-        "Outcome": "Demo Scheduled",
+        "Result": "Demo Scheduled",
         "Classification": "Sales Inquiry",
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
@@ -26,8 +26,8 @@ class Shelf(NoMedia):
         self.noted.setdefault(call_key, set()).update(medium.url for medium in media)
         return 1
 
-    def link_of(self, _tenant_id: str, call_key: str) -> str | None:
-        return LINK if call_key in self.noted else None
+    def linked(self, _tenant_id: str, call_key: str, media: Sequence[Media]) -> tuple[Media, ...]:
+        return (Media(url=LINK),) if call_key in self.noted else tuple(media)
 
 
 def send_recording(post: Post, start: int = START, number: int = 4711) -> str:

@@ -98,6 +98,9 @@ def test_everything_known_is_in_the_log(log_format: LogFormat) -> None:
     assert re.search(r"Campaign:\s+Spring", seen)
 
 
+_OUT = {"from_number": OWN, "to_number": CALLER, "direction": Direction.OUTBOUND}
+
+
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
@@ -112,13 +115,15 @@ def test_everything_known_is_in_the_log(log_format: LogFormat) -> None:
         ({"ending": Ending.ABANDONED}, "Missed: the caller gave up in Support"),
         ({"ending": Ending.MISSED, "direction": Direction.INBOUND}, "Missed"),
         ({"ending": Ending.VOICEMAIL}, "Voicemail: the caller left a message"),
+        ({"ending": Ending.ABANDONED, **_OUT}, "Not answered"),
+        ({"ending": Ending.TIMED_OUT, **_OUT}, "Not answered"),
     ],
 )
 def test_outcome_is_told_in_words(facts: dict[str, Any], words: str) -> None:
     """Who was not reached reads why, in the subject and in the body."""
     call = compose(answer_group="Support", **facts)
     assert f"Outcome: {words}\n" in call.body
-    assert call.subject == f"Inbound call: {words}"
+    assert call.subject == f"{call.direction.value.capitalize()} call: {words}"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +147,27 @@ def test_contact_is_on_the_other_side(facts: dict[str, Any], direction: Directio
     assert (call.direction, str(call.contact_number)) == (direction, contact)
 
 
+@pytest.mark.parametrize(
+    ("told", "shown_as"),
+    [
+        ("2026-03-01T12:01:40Z", "2026-03-01 13:01:40 (Europe/Stockholm)"),
+        ("2026-07-01T12:01:40+00:00", "2026-07-01 14:01:40 (Europe/Stockholm)"),
+        ("2026-03-01", "2026-03-01"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+    ],
+)
+def test_moment_that_a_sender_tells_is_in_the_customers_zone(told: str, shown_as: str) -> None:
+    """People read every moment in their own zone, also one that has no field of its own."""
+    assert f"Recorded at: {shown_as}" in compose(facts={"Recorded at": told}).body
+
+
+def test_length_that_nobody_told_is_not_zero() -> None:
+    """A voicemail, or what an AI says alone, has no length: the log claims none, where a call of 0 s has that."""
+    call = compose()
+    assert (call.subject, call.body) == ("Inbound call", call.body.replace("Duration", ""))
+    assert compose(duration=timedelta()).subject == "Inbound call, 0 s"
+
+
 def test_call_that_nobody_timed_ends_when_it_was_told() -> None:
     """Without a start, the call began its length before we heard of it."""
     assert compose(duration=timedelta(minutes=5)).started_at == RECEIVED - timedelta(minutes=5)
@@ -149,12 +175,21 @@ def test_call_that_nobody_timed_ends_when_it_was_told() -> None:
 
 
 def test_owner_is_whoever_of_the_users_is_known() -> None:
-    """The log is given to the user's id, e-mail or name, else to the last one of the journey, else to the default."""
+    """The log is given to the user's id, e-mail or name, else to one of the journey, else to the default."""
     owners = {"owners": {"ada@acme.se": "71", "bo ek": "72", "default": "70"}}
     assert compose(calls=owners, username="Ada@acme.se", agent="Bo Ek").owner == "71"
     assert compose(calls=owners, agent="Cy", journey=(Leg(agent="Bo Ek"), Leg(agent="Cy"))).owner == "72"
     assert compose(calls=owners, user_id="u-9").owner == "70"
     assert compose(agent="Bo Ek").owner is None
+
+
+def test_owner_is_the_last_one_who_spoke() -> None:
+    """Of those who handed the call on and those who only rang nobody gets the log, where he who took it is known."""
+    reception, sales = Leg(user_id="u-1", agent="Ada"), Leg(user_id="u-2", agent="Bo")
+    rang = Leg(agent="Cy", ending=Ending.MISSED)
+    owners = {"owners": {"u-1": "71", "u-2": "72", "cy": "73"}}
+    assert compose(calls=owners, user_id="u-1", journey=(reception, sales, rang)).owner == "72"
+    assert compose(calls=owners, user_id="u-1", journey=(reception, Leg(agent="Dan"))).owner == "71"
 
 
 def test_link_that_dies_or_is_none_is_not_logged() -> None:
@@ -185,5 +220,5 @@ def test_template_of_the_customer_is_used_and_its_failure_loses_no_call() -> Non
     """A customer's words stand in the log; a template that fails against all expectation gives way to ours."""
     calls = {"subject": "{{ agent }}\n{{ duration }}", "body": "<i>{{ agent }}</i>"}
     assert compose("html", calls, agent="<Bo>").body == "<i>&lt;Bo&gt;</i>"
-    assert compose("html", calls, agent="<Bo>").subject == "<Bo> 0 s"
-    assert "Duration: 0 s" in compose(calls={"body": "{{ agent.wrong }}"}).body
+    assert compose("html", calls, agent="<Bo>", duration=timedelta()).subject == "<Bo> 0 s"
+    assert "From: " in compose(calls={"body": "{{ agent.wrong }}"}).body

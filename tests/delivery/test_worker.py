@@ -352,14 +352,22 @@ def test_unknown_contact_is_ignored_where_the_customer_wants_it(post: Post) -> N
     assert post.event(event_id).state == "ignored"
 
 
-@pytest.mark.parametrize("number", ["anonymous", "302", "+46101234567"])
-def test_calls_without_an_outside_number_are_ignored(post: Post, number: str) -> None:
-    """Withheld, internal and own numbers are no contact: the CRM is not asked."""
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("anonymous", "The other side's number is withheld or unknown."),
+        ("302", "The other side is an extension."),
+        ("+46101234567", "The other side is one of the customer's own numbers."),
+        ("+4670", "The other side's number is none that can be dialled."),
+    ],
+)
+def test_calls_without_an_outside_number_are_ignored(post: Post, number: str, words: str) -> None:
+    """Withheld, internal, impossible and own numbers are no contact: the CRM is not asked, and a person reads why."""
     crm = Ledger()
     post.connect(crm)
     event_id = post.send(fromNumber=number, toNumber=number)
     assert post.later() == 0
-    assert post.event(event_id).state == "ignored"
+    assert (post.event(event_id).state, post.event(event_id).reason) == ("ignored", words)
     assert crm.asked == []
 
 

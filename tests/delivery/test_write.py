@@ -124,6 +124,20 @@ def test_sender_is_believed_where_there_is_no_number() -> None:
     assert isinstance(write(crm, replace(CALL, contact_number=parse_number("anonymous", "SE"))), Parked)
 
 
+def test_id_that_the_crm_refuses_is_nobody_s() -> None:
+    """An address, or another system's id, that the CRM takes for no id parks the call: nothing is wrong with it."""
+
+    class Strict(Crm):
+        def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
+            raise CRMRejectedError("HTTP 400")
+
+    crm = Strict(able=("log_call", "find_contact_by_id"))
+    for number in ("ada@acme.se", "anonymous", NUMBER):
+        assert isinstance(
+            write(crm, replace(CALL, contact_number=parse_number(number, "SE"), contact_id="x-9")), Parked
+        )
+
+
 def test_unknown_caller_is_created_once() -> None:
     """``create`` makes a contact with the name that the sender knows, and the next call finds him."""
     crm = Crm()

@@ -49,6 +49,14 @@ SAME = {
     "another of our numbers": (told(to_number=AGENT), told("pbx", other_numbers=(AGENT,))),
     "the other direction's words": (told(), told("cdr", direction=None)),
     "a transfer to": (told(referred_to=AGENT), told(to_number=AGENT, started_at=after(61))),
+    "a transfer under another id": (
+        told("cdr", call_ids=("cdr:1",), referred_to=AGENT),
+        told("cdr", call_ids=("cdr:2",), to_number=AGENT, started_at=after(61)),
+    ),
+    "recordings of an agent and of his group": (
+        told("recording", call_ids=("recording:1",)),
+        told("recording", call_ids=("recording:2",), agent="Ada"),
+    ),
     "a transfer by": (told(), told(to_number=AGENT, started_at=after(58), referred_by=DESK)),
     "what came without a start": (told(), told("postcall", started_at=None, duration=None, to_number=None)),
 }
@@ -58,6 +66,11 @@ DIFFERENT = {
     "another of our numbers": (told(), told("cdr", to_number=AGENT)),
     "a transfer elsewhere": (told(referred_to=BOB), told(to_number=AGENT, started_at=after(61))),
     "a transfer long after": (told(referred_to=AGENT), told(to_number=AGENT, started_at=after(90))),
+    "one sender's other id": (told("pbx", call_ids=("pbx:1",)), told("pbx", call_ids=("pbx:2",), started_at=after(2))),
+    "a voicemail under another id": (
+        told("pbx", call_ids=("pbx:1",)),
+        told("pbx", EventKind.VOICEMAIL, call_ids=("pbx:2",), started_at=None, duration=None),
+    ),
     "a word of another": (told(), told("postcall", started_at=None, duration=None, from_number=BOB, to_number=None)),
 }
 
@@ -108,6 +121,28 @@ def test_transfer_is_one_call_with_its_journey() -> None:
     whole = merge([heard(second), heard(first)], WITHIN)
     assert (whole.started_at, whole.duration, whole.to_number) == (NOON, timedelta(seconds=92), DESK)
     assert [(leg.agent, leg.group) for leg in whole.journey] == [("Ada", "Support"), ("Bob", None)]
+
+
+def test_person_is_one_stage_however_senders_name_him() -> None:
+    """A call that nobody handed on has one stage, though each sender calls its agent something else."""
+    parts = [
+        told(username="ada@acme.se"),
+        told("recording", EventKind.RECORDING, agent="Ada Webb", answer_group="Support"),
+        told("pbx", agent="Ada W", answer_group="Support", ending=Ending.ANSWERED),
+        told("pbx", EventKind.RECORDING, agent="Ada W"),
+    ]
+    assert len(merge(map(heard, parts), WITHIN).journey) == 1
+
+
+def test_who_only_rang_did_not_speak() -> None:
+    """Of a ring group's users those who did not answer are stages that were missed, and come before the one who did."""
+    parts = [
+        told("pbx", agent="Ada", ending=Ending.ANSWERED, answered_at=after(9)),
+        told("pbx", EventKind.RINGING, agent="Ada", duration=None),
+        told("pbx", EventKind.RINGING, agent="Zoe", duration=None),
+    ]
+    journey = merge(map(heard, parts), WITHIN).journey
+    assert [(leg.agent, leg.ending) for leg in journey] == [("Zoe", Ending.MISSED), ("Ada", Ending.ANSWERED)]
 
 
 def test_what_is_sent_again_takes_the_place_of_what_was() -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.table import FAIL, VOID, Figure, dump_json, dump_rst, say, show
-from tests.promises import copies, lost, once, outage, restarts
+from tests.promises import copies, fair, lost, machines, once, outage, restarts
 from tests.promises.databases import DATABASES
 
 KILLS, FEW_KILLS = 60, 12
@@ -21,9 +21,12 @@ PROMISES: dict[str, Callable[[str, bool], list[Figure]]] = {
     "P5": lambda database, is_full: once.measure(database, kills=KILLS if is_full else FEW_KILLS),
     "P6": lambda database, _is_full: [copies.measure(database)],
     "P8": lambda database, _is_full: [restarts.measure(database)],
+    "fair": lambda database, _is_full: [fair.measure(database)],
     "P17": lambda database, is_full: [
         outage.measure(database) if is_full else outage.measure(database, events=1000, outage=30.0)
     ],
+    # SQLite is of one machine
+    "P18": lambda database, _is_full: [machines.measure()] if database == "postgresql" else [],
 }
 
 

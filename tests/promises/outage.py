@@ -61,20 +61,20 @@ def _drain(database: str, events: int, outage: float, *, budget: str) -> Outcome
             say(f"{events:,} calls wait; the CRM is down for {max(0.0, outage - monotonic() + down):.0f} s more")
             sleep(max(0.0, outage - (monotonic() - down)))
             stub.tell("acme", status=200)
-            back, back_at = monotonic(), _read(url, "SELECT max(received_at) FROM event")[0]
+            back, back_at = monotonic(), read(url, "SELECT max(received_at) FROM event")[0]
             with Senders(lambda: installation.port, clients=1, first=events, pause=1 / NEW):
                 pauses = PAUSES
-                while left := _read(url, _LEFT, before=back_at)[0]:
+                while left := read(url, _LEFT, before=back_at)[0]:
                     if pauses and left < events * pauses // (PAUSES + 1):
                         pauses -= 1
                         stub.tell("acme", spare=PAUSE)
                         say(f"{left:,} calls left after {monotonic() - back:.0f} s")
                     sleep(0.25)
             took = monotonic() - back
-            while _read(url, _LEFT, before=1e18)[0]:
+            while read(url, _LEFT, before=1e18)[0]:
                 sleep(0.25)
             seen = stub.seen("acme")
-        delays = _read(url, _DELAYS, after=back_at)
+        delays = read(url, _DELAYS, after=back_at)
     return Outcome(took=took, busiest=seen["busiest"], early=seen["early"], delays=delays)
 
 
@@ -83,7 +83,8 @@ _LEFT = f"SELECT count(*) {_CALLS} WHERE received_at <= :before AND delivery.fin
 _DELAYS = f"SELECT finished_at - received_at {_CALLS} WHERE received_at > :after"
 
 
-def _read(url: str, query: str, **values: float) -> list[float]:
+def read(url: str, query: str, **values: float) -> list[float]:
+    """Return the first column of what the database answers."""
     engine = create_engine(url)
     with engine.connect() as connection:
         found = list(connection.execute(text(query), values).scalars())

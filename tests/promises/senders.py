@@ -67,26 +67,29 @@ class Senders:
                 assert self._more.wait(until - monotonic()), f"{len(self.acknowledged)} of {number} are acknowledged"
 
     def _run(self) -> None:
-        connection: HTTPConnection | None = None
+        connection = HTTPConnection("127.0.0.1", self.port(), timeout=20)
         while not self._stop.wait(self.pause):
             index = next(self._indices)
             if self.most is not None and index >= self.most:
-                return
-            body = json.dumps(call_of(index))
+                break
             while not self._stop.is_set():
-                try:
-                    connection = connection or HTTPConnection("127.0.0.1", self.port(), timeout=20)
-                    connection.request("POST", f"/{self.customer_of(index)}/calllog", body, HEADERS)
-                    answer = connection.getresponse()
-                    told = json.loads(answer.read() or b"{}")
-                    if answer.status == 200:
-                        with self._more:
-                            self.acknowledged[index] = told["id"]
-                            self._more.notify_all()
-                        break
-                except (OSError, HTTPException, ValueError):
-                    if connection:
-                        connection.close()
-                    connection = None
+                if event_id := self._send(connection, index):
+                    with self._more:
+                        self.acknowledged[index] = event_id
+                        self._more.notify_all()
+                    break
+                connection.close()
+                connection = HTTPConnection("127.0.0.1", self.port(), timeout=20)
                 self.refused += 1
                 self._stop.wait(PAUSE)
+        connection.close()
+
+    def _send(self, connection: HTTPConnection, index: int) -> str | None:
+        """Return the id under which the event is kept; ``None`` when nobody says so."""
+        try:
+            connection.request("POST", f"/{self.customer_of(index)}/calllog", json.dumps(call_of(index)), HEADERS)
+            with connection.getresponse() as answer:
+                told = json.loads(answer.read() or b"{}")
+                return str(told["id"]) if answer.status == 200 else None
+        except (OSError, HTTPException, ValueError):
+            return None

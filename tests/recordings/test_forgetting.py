@@ -47,7 +47,7 @@ def live(town: Town, path: str = "/a.wav") -> None:
     """Have a call with a recording that is kept, listened to and looked up; and what a killed fetch leaves."""
     parts = town.house.parts
     town.served.answers[path] = whole(BODY)
-    town.send(path=path)
+    town.send("nordlys", path)
     town.house.deliver()
     town.fetch()
     town.house.deliver()

@@ -7,6 +7,7 @@ import pytest
 from middleware.app import build_worker
 from middleware.delivery.worker import Worker
 from middleware.errors import StorageError
+from tests.recordings.keeping import link_of
 from tests.recordings.outside import wav, whole
 from tests.recordings.town import Town
 
@@ -29,9 +30,36 @@ def test_a_log_has_the_link_of_what_is_kept_later(town: Town) -> None:
     town.house.deliver()
     (log,) = town.logs()
     assert "lost" not in log
-    link = recordings.link_of("nordlys", recordings.list_recordings()[0].call_key)
+    link = link_of(recordings, "nordlys", recordings.list_recordings()[0].call_key)
     assert link
     assert link in log
+
+
+def test_a_log_has_a_link_to_each_part_and_to_the_transcript(town: Town) -> None:
+    """A recording in two parts, and a transcript, each have a link that plays; none of the sender's is left."""
+    town.served.answers |= {"/a.wav": whole(wav(1)), "/b.wav": whole(wav(2)), "/t.json": whole(b'{"said": "hello"}')}
+    town.send("nordlys", "/b.wav", "/a.wav", transcript="/t.json")
+    town.house.deliver()
+    town.fetch()
+    town.house.deliver()
+    (log,) = town.logs()
+    links = dict(line.split(": ", 1) for line in log.splitlines() if "http" in line)
+    heard = {label: town.house.client.get(link[link.index("/nordlys/") :]).data for label, link in links.items()}
+    assert heard == {"Recording": wav(2), "Recording 2": wav(1), "Transcript": b'{"said": "hello"}'}
+
+
+def test_a_recording_that_is_sent_under_two_links_is_linked_once(town: Town) -> None:
+    """A link that was signed anew brings the same recording, which is in the log once."""
+    town.served.answers |= {"/a.wav?first": whole(wav()), "/a.wav?again": whole(wav())}
+    town.send("nordlys", "/a.wav?first")
+    town.house.deliver()
+    town.fetch()
+    town.send("nordlys", "/a.wav?again")
+    town.house.deliver()
+    town.fetch()
+    town.house.deliver()
+    (log,) = town.logs()
+    assert log.count("/recordings/") == 1
 
 
 def test_a_log_says_that_its_recording_is_lost(town: Town) -> None:

@@ -23,6 +23,7 @@ from middleware.recordings.service import Recording, Recordings, Refusal
 from middleware.recordings.store import FolderStore
 from middleware.tenants.registry import Tenants
 from middleware.tenants.secrets import digest
+from tests.recordings.keeping import link_of
 from tests.recordings.outside import FileServer, wav, whole
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -97,7 +98,7 @@ def test_a_recording_outlives_its_link(desk: Desk) -> None:
     assert desk.lane.fetch_due() == 1
     desk.served.answers.clear()
     desk.moment += timedelta(days=80)
-    assert desk.play(desk.recordings.link_of("acme", "call")) == body
+    assert desk.play(link_of(desk.recordings, "acme", "call")) == body
     assert desk.changed == [("acme", "call")]
     assert desk.only().state == "kept"
 
@@ -125,7 +126,7 @@ def test_the_same_recording_twice_is_one_copy(desk: Desk) -> None:
     assert desk.lane.fetch_due() == 2
     assert len(desk.files()) == 1
     desk.recordings.forget("acme", ["one"])
-    assert desk.play(desk.recordings.link_of("acme", "two")) == wav()
+    assert desk.play(link_of(desk.recordings, "acme", "two")) == wav()
     desk.recordings.forget("acme", ["two"])
     assert desk.files() == []
 
@@ -137,7 +138,7 @@ def test_customers_share_no_file(desk: Desk) -> None:
     desk.note(tenant="beta")
     desk.lane.fetch_due()
     assert [path.relative_to(desk.folder / "kept").parts[0] for path in desk.files()] == ["acme", "beta"]
-    link = desk.recordings.link_of("acme", "call")
+    link = link_of(desk.recordings, "acme", "call")
     assert desk.play(link, tenant="beta") is Refusal.FORBIDDEN
     desk.recordings.forget("beta", ["call"])
     assert desk.play(link) == wav()
@@ -149,7 +150,7 @@ def test_nothing_is_fetched_unless_wanted(desk: Desk) -> None:
     desk.note()
     assert desk.lane.fetch_due() == 0
     assert (desk.recordings.list_recordings(), desk.served.opened) == ([], [])
-    assert desk.recordings.link_of("acme", "call") is None
+    assert link_of(desk.recordings, "acme", "call") is None
 
 
 def test_a_link_is_passed_through_where_the_customer_prefers(desk: Desk) -> None:
@@ -158,8 +159,8 @@ def test_a_link_is_passed_through_where_the_customer_prefers(desk: Desk) -> None
     desk.note()
     desk.recordings.note("acme", "evil", [Media(url="javascript:alert(1)")])
     assert desk.lane.fetch_due() == 0
-    assert desk.recordings.link_of("acme", "call") == desk.served.url()
-    assert desk.recordings.link_of("acme", "evil") is None
+    assert link_of(desk.recordings, "acme", "call") == desk.served.url()
+    assert link_of(desk.recordings, "acme", "evil") is None
 
 
 def test_a_host_that_is_not_allowed_is_never_asked(desk: Desk) -> None:
@@ -192,7 +193,7 @@ def test_a_fetch_is_tried_until_just_before_the_link_dies(desk: Desk) -> None:
     assert max(gaps) <= 304
     assert desk.only().state == "expired"
     assert "404" in (desk.only().words or "")
-    assert desk.recordings.link_of("acme", "call") is None
+    assert link_of(desk.recordings, "acme", "call") is None
     assert desk.changed == [("acme", "call")]
 
 
@@ -307,7 +308,7 @@ def test_two_that_fetch_the_same_leave_it_whole(desk: Desk) -> None:
     desk.lane.fetch_due()
     desk.recordings.purge()
     assert (desk.only().state, desk.only().attempts, len(desk.files())) == ("kept", 2, 1)
-    assert desk.play(desk.recordings.link_of("acme", "call")) == wav()
+    assert desk.play(link_of(desk.recordings, "acme", "call")) == wav()
 
 
 def test_a_revoked_link_is_dead_and_a_new_one_is_not(desk: Desk) -> None:
@@ -315,10 +316,10 @@ def test_a_revoked_link_is_dead_and_a_new_one_is_not(desk: Desk) -> None:
     desk.served.answers["/a.wav"] = whole(wav())
     desk.note()
     desk.lane.fetch_due()
-    old = desk.recordings.link_of("acme", "call")
+    old = link_of(desk.recordings, "acme", "call")
     assert desk.recordings.revoke([desk.only().id]) == 1
     assert desk.play(old) is Refusal.REVOKED
-    assert desk.play(desk.recordings.link_of("acme", "call")) == wav()
+    assert desk.play(link_of(desk.recordings, "acme", "call")) == wav()
 
 
 def test_a_link_dies_with_its_recording_or_before(desk: Desk) -> None:
@@ -327,7 +328,7 @@ def test_a_link_dies_with_its_recording_or_before(desk: Desk) -> None:
     desk.note()
     desk.lane.fetch_due()
     link, short = (
-        desk.recordings.link_of("acme", "call"),
+        link_of(desk.recordings, "acme", "call"),
         desk.recordings.link(desk.only().id, lifetime=timedelta(hours=1)),
     )
     desk.moment += timedelta(hours=1)
@@ -344,14 +345,14 @@ def test_a_link_cannot_be_made_or_changed(desk: Desk) -> None:
     desk.note("/a.wav", call="one")
     desk.note("/b.wav", call="two")
     desk.lane.fetch_due()
-    one, two = desk.recordings.link_of("acme", "one"), desk.recordings.link_of("acme", "two")
+    one, two = link_of(desk.recordings, "acme", "one"), link_of(desk.recordings, "acme", "two")
     assert one
     assert two
     assert desk.play(one.partition("?")[0] + "?signature=") is Refusal.FORBIDDEN
     assert desk.play(one.partition("?")[0] + "?" + two.partition("?")[2]) is Refusal.FORBIDDEN
     assert desk.play(one[:-1] + ("A" if one[-1] != "A" else "Q")) is Refusal.FORBIDDEN
     other = Recordings(desk.inbox, desk.recordings.tenants, desk.store, key=b"x" * 32, public_url="https://crm.example")
-    assert desk.play(other.link_of("acme", "one")) is Refusal.FORBIDDEN
+    assert desk.play(link_of(other, "acme", "one")) is Refusal.FORBIDDEN
 
 
 def test_every_use_of_a_link_is_known(desk: Desk) -> None:
@@ -359,7 +360,7 @@ def test_every_use_of_a_link_is_known(desk: Desk) -> None:
     desk.served.answers["/a.wav"] = whole(wav())
     desk.note()
     desk.lane.fetch_due()
-    link = desk.recordings.link_of("acme", "call")
+    link = link_of(desk.recordings, "acme", "call")
     assert link
     desk.play(link)
     desk.play(link)
@@ -376,10 +377,10 @@ def test_the_link_is_there_at_once_and_stays(desk: Desk) -> None:
     """A log that is written before the fetch has the link that plays afterwards."""
     desk.served.answers["/a.wav"] = whole(wav())
     desk.note()
-    early = desk.recordings.link_of("acme", "call")
+    early = link_of(desk.recordings, "acme", "call")
     assert desk.play(early) is Refusal.WAITING
     desk.lane.fetch_due()
-    assert desk.recordings.link_of("acme", "call") == early
+    assert link_of(desk.recordings, "acme", "call") == early
     assert desk.play(early) == wav()
 
 
@@ -388,7 +389,7 @@ def test_forgetting_leaves_nothing(desk: Desk) -> None:
     desk.served.answers["/a.wav"] = whole(wav())
     desk.note()
     desk.lane.fetch_due()
-    link = desk.recordings.link_of("acme", "call")
+    link = link_of(desk.recordings, "acme", "call")
     desk.play(link)
     assert desk.recordings.forget("acme", ["call"]) == 1
     assert desk.play(link) is Refusal.REMOVED

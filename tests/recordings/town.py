@@ -37,13 +37,19 @@ class Town:
         table = f'\n[recordings]\nfetch = true\nhosts = ["{hosts or self.served.host}"]\n{more}'
         file.write_text(file.read_text().partition("\n[recordings]")[0] + table)
 
-    def send(self, customer: str = "nordlys", path: str = "/a.wav", start: int = START, number: int = 4711) -> str:
-        """Post the recording of a call, and return the event's id."""
-        body = {"id": number, "fileUrls": [self.served.url(path)], "callerNumber": CONTACTS[customer]}
+    def send(self, customer: str = "nordlys", *paths: str, start: int = START, transcript: str = "") -> str:
+        """Post the recordings of a call, by default one, and a transcript; return the event's id."""
+        number = 4711_4711_4711_4711  # long enough to be an id in all the world
+        urls = [self.served.url(path) for path in paths or ("/a.wav",)]
+        body = {"id": number, "fileUrls": urls, "callerNumber": CONTACTS[customer]}
         body |= {"calleeNumber": "+46846500400", "startTime": start, "endTime": start + 60_000, "direction": "inbound"}
         body |= {"talkTime": 60_000, "recorderId": "ada@acme.se"}
-        secret = self.house.customers[customer].secrets["recording"]
-        headers = {"Authorization": f"Bearer {secret}"}
+        secrets = self.house.customers[customer].secrets
+        if transcript:
+            told = {"callId": str(number), "transcriptUri": self.served.url(transcript)}
+            token = {"token": secrets["postcall"]}
+            assert self.house.client.post(f"/{customer}/postcall", json=told, query_string=token).status_code == 200
+        headers = {"Authorization": f"Bearer {secrets['recording']}"}
         answer = self.house.client.post(f"/{customer}/recording", json=body, headers=headers)
         assert answer.status_code == 200, answer.data
         assert answer.json
