@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from middleware.cli.output import json_option, print_json, settings_of
-from middleware.errors import ConfigError
+from middleware.errors import ConfigError, place_of
 
 if TYPE_CHECKING:
     from middleware.testing.conformance.author import Conformance
@@ -100,6 +100,8 @@ def _judged(kind: type[Conformance]) -> list[dict[str, Any]]:
                 verdict, message = "failed", str(error)
             except NotApplicableError as reason:
                 verdict, message = "skipped", str(reason)
+            except Exception as error:  # what the adapter gives is so strange that the check itself breaks on it
+                verdict, message = "failed", f"it breaks with {type(error).__name__} ({error}) at {place_of(error)}"
         found.append({"check": name, "verdict": verdict, "message": message})
     return found
 

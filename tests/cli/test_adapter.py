@@ -60,6 +60,18 @@ def test_check_says_how_to_mend_an_adapter(run: Run, project: Path) -> None:
     assert "How to mend it: write call.key" in result.stdout
 
 
+def test_a_check_that_breaks_is_told(run: Run, project: Path) -> None:
+    """An adapter so strange that a check breaks on it has failed that check, and the others are still told."""
+    run("adapter", "new", "fjord_e", "--folder", str(project))
+    path = project / "adapters" / "fjord_e.py"
+    text = path.read_text(encoding="utf-8").replace('Link(name="New note", url=', '("New note", ')
+    path.write_text(text, encoding="utf-8")
+    result = run("adapter", "check", "fjord_e", "--folder", str(project))
+    assert result.exit_code == 1
+    assert "wrong links_are_quoted: it breaks with AttributeError" in result.stdout
+    assert "wrong results_are_of_the_right_types: create_links gives" in result.stdout
+
+
 def test_new_overwrites_nothing(run: Run, project: Path) -> None:
     """An adapter that is there stays as it is."""
     run("adapter", "new", "fjord_c", "--folder", str(project))
