@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 import sys
@@ -127,13 +126,8 @@ def the_machine_s_zone_changes_nothing(trial: Trial) -> None:
         for zone in ("UTC0", "XXX-12:45", "YYY9:30"):
             with _machine_in(zone):
                 run = trial.run(usual.method)
-                told.append(
-                    (
-                        run.error is None,
-                        run.result if usual.method != "find_contacts" else None,
-                        [sent.asked for sent in run.sent],
-                    )
-                )
+                result = run.result if run.method.startswith("find_") else None  # a write makes a new record
+                told.append((run.error is None, result, [sent.asked for sent in run.sent]))
         if told[0] != told[1] or told[0] != told[2]:
             wrong = f"{usual.method} reads or writes other moments in another time zone of the machine"
             raise ConformanceError(
@@ -175,7 +169,12 @@ def _state(trial: Trial) -> dict[str, Any]:
 
 
 def _copied(value: Any) -> Any:
-    return copy.deepcopy(value) if isinstance(value, dict | list | set | bytearray) else value
+    """Return a copy of the containers; what is in them is compared as it is."""
+    if isinstance(value, dict):
+        return {key: _copied(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_copied(inner) for inner in value]
+    return set(value) if isinstance(value, set) else value
 
 
 @check
