@@ -16,7 +16,13 @@ _DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()
 
 
 def add_customer(
-    folder: Path, tenant: str, urls: Mapping[str, str] | str, *, adapter: str = "stub", **lookup: str | int | bool
+    folder: Path,
+    tenant: str,
+    urls: Mapping[str, str] | str,
+    *,
+    adapter: str = "stub",
+    budget: str = "none",
+    **lookup: str | int | bool,
 ) -> None:
     """Write a customer with one CRM at ``urls``, or several by name, and what ``[lookup]`` shall hold."""
     sources = {adapter: urls} if isinstance(urls, str) else urls
@@ -25,7 +31,7 @@ def add_customer(
     lines.append("[lookup]")
     lines += [f"{key} = {_toml(value)}" for key, value in lookup.items()]
     for name, url in sources.items():
-        lines += ["[[crm]]", f'adapter = "{adapter}"', f'name = "{name}"', f'url = "{url}"']
+        lines += ["[[crm]]", f'adapter = "{adapter}"', f'name = "{name}"', f'url = "{url}"', f'budget = "{budget}"']
     (folder / "customers").mkdir(parents=True, exist_ok=True)
     (folder / "customers" / f"{tenant}.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -13,16 +13,19 @@ import asyncio
 import json
 import select
 import selectors
+from collections import defaultdict, deque
 from dataclasses import asdict, dataclass, field, replace
 from urllib.parse import parse_qs, urlsplit
 
 
 @dataclass(slots=True)
 class Crm:
-    """How one CRM behaves (settable), and what it has seen (the last four).
+    """How one CRM behaves (settable), and what it has seen (from ``searches`` on).
 
     ``delay``, ``notes_delay``: seconds before an answer; ``status``: what it answers; ``empty``: it knows nobody;
-    ``hang``: it takes requests and never answers; ``name``: of everybody it knows.
+    ``hang``: it takes requests and never answers; ``name``: of everybody it knows; ``spare``: for so many seconds from
+    the next request on it wants none (429); ``early`` counts those that come nevertheless.  ``busiest`` is the most
+    requests in any span of a second.
     """
 
     delay: float = 0.0
@@ -31,13 +34,30 @@ class Crm:
     empty: bool = False
     hang: bool = False
     name: str = "Ada Webb"
+    spare: float = 0.0
     searches: int = 0
     notes: int = 0
     writes: int = 0
     calls: dict[str, int] = field(default_factory=dict)  # by key, how often it was written
+    early: int = 0
+    busiest: int = 0
+    spared_until: float = 0.0
+
+    def note(self, now: float, recent: deque[float]) -> bool:
+        """Count a request; return whether it is to be answered."""
+        recent.append(now)
+        while recent[0] <= now - 1:
+            recent.popleft()
+        self.busiest = max(self.busiest, len(recent))
+        if self.spare:
+            self.spared_until, self.spare = now + self.spare, 0.0
+            return False
+        self.early += now < self.spared_until
+        return now >= self.spared_until
 
 
 _crms: dict[str, Crm] = {}
+_recent: dict[str, deque[float]] = defaultdict(deque)  # the moments of a CRM's latest requests
 _FACTS = [{"title": f"Fact {i}", "comment": " ".join([f"what the CRM knows, {i:02}"] * 4)} for i in range(16)]
 _contact = json.dumps(
     {"id": "NUMBER", "name": "NAME", "phone": "NUMBER", "email": "ada@example.org", "facts": _FACTS},
@@ -85,6 +105,10 @@ class _Connection(asyncio.Protocol):
             self._answer(200, _control(method, what, body))
             return
         crm = _crms.setdefault(name, Crm())
+        now = asyncio.get_running_loop().time()
+        if not crm.note(now, _recent[name]):
+            self._answer(429, b"{}", f"Retry-After: {max(1, round(crm.spared_until - now + 0.5))}\r\n")
+            return
         answer = _act(crm, method, what, query, body)
         if crm.hang:
             return
@@ -94,9 +118,9 @@ class _Connection(asyncio.Protocol):
         else:
             self._answer(crm.status, answer)
 
-    def _answer(self, status: int, body: bytes) -> None:
-        head = f"HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._transport.write(head.encode() + body)
+    def _answer(self, status: int, body: bytes, more: str = "") -> None:
+        head = f"HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}"
+        self._transport.write(f"{head}\r\n".encode() + body)
 
 
 def _control(method: str, name: str, body: bytes) -> bytes:

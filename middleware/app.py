@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +11,12 @@ from pathlib import Path
 import structlog
 from flask import Flask, Response, g
 
-from middleware import __version__
+from middleware import __version__, failpoints
 from middleware.crm.account import Accounts
 from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.history import logged_calls
 from middleware.delivery.parked import ParkedCalls
+from middleware.delivery.schedule import Patience
 from middleware.delivery.worker import Worker
 from middleware.errors import ConfigError
 from middleware.generations import Generations
@@ -80,6 +81,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     Without ``shares_answers`` lookups ask the CRM whatever other machines know.
     """
     assert_own_packages()
+    failpoints.arm(settings.fail_at)
     key = load_key(settings.data)
     generations = Generations(settings.data / "generations", key)
     counts = Counts(settings.data / "metrics.db")
@@ -134,6 +136,9 @@ def build_worker(parts: Parts) -> Worker:
         media=parts.recordings,
         counts=parts.counts,
         attachments=parts.recordings.attachments,
+        patience=Patience(
+            attempt=timedelta(seconds=parts.settings.attempt), lease=timedelta(seconds=parts.settings.lease)
+        ),
     )
 
 

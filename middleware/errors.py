@@ -4,6 +4,7 @@
 
     M8CRMError
     ├── ConfigError              a person must mend a file or a variable; the last good version stays in use
+    ├── FailpointError           a tester wants it so (failpoints.py)
     ├── StorageError             the inbox cannot keep an event: 503, the sender tries again
     ├── RecordingError           a recording cannot be fetched now: tried again until its link dies
     │   └── RecordingRefusedError    … or will never be: tried no more
@@ -18,9 +19,10 @@
         ├── CRMResponseError         an answer nobody can read: a few more tries, then a dead letter
         ├── CRMAuthError             401, 403: the customer's deliveries pause until a person acts
         ├── CRMRejectedError         any other 4xx: a dead letter at once, with the vendor's text
+        │   └── CRMNotFoundError         404, 410: the record is not there (any more)
         └── UnsupportedError         the CRM has no such thing: a dead letter at once
 
-Not found is ``None`` and never an exception.  A message may be shown to people and written to logs: it
+Not found is ``None`` and never an exception of an adapter's.  A message may be shown to people and written to logs: it
 never holds a secret, a phone number or a body.
 """
 
@@ -51,6 +53,10 @@ class ConfigError(M8CRMError):
         super().__init__(f"{where}: " + "; ".join(problems))
         self.where = where
         self.problems = problems
+
+
+class FailpointError(M8CRMError):
+    """A tester has a step fail; whatever is done about it is what is done about a fault of ours."""
 
 
 class StorageError(M8CRMError):
@@ -117,6 +123,10 @@ class CRMRejectedError(CRMError):
     """The CRM understood the request and refuses it; trying again will not help."""
 
 
+class CRMNotFoundError(CRMRejectedError):
+    """The CRM has no such record; ``ctx.http.find`` turns it into ``None``."""
+
+
 class UnsupportedError(CRMError):
     """The CRM or its adapter cannot do this."""
 
@@ -131,6 +141,7 @@ _WORDS = {
     CRMResponseError: "its answer cannot be read",
     CRMAuthError: "it refuses the credentials, or a right is missing",
     CRMRejectedError: "it refuses the request",
+    CRMNotFoundError: "it does not have the record, or not any more",
     UnsupportedError: "it has no such thing",
 }
 _BY_NAME = {kind.__name__: words for kind, words in _WORDS.items()}

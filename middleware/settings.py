@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environs import Env
+from marshmallow import ValidationError
 from marshmallow.validate import Range, Regexp
 
 from middleware.errors import ConfigError
+from middleware.failpoints import parse
 
 _FITS_A_HEADER = r"\Z|[A-Za-z0-9._~+/=-]{16,}\Z"  # none, or one that fits a header (RFC 6750) and is not guessed
 _TOO_SHORT = "must be 16 or more letters, digits or any of ._~+/=-"
+LEASE_PER_ATTEMPT = 2.5  # an attempt, the time to note how it ended, and one that two machines' clocks may differ by
 ROOT = Path(__file__).resolve().parent.parent  # where wsgi.py and config/ lie
 
 
@@ -28,6 +31,8 @@ class Settings:
     recordings.  ``metrics_token``: with which ``/-/metrics`` is read; without one there is none.  ``alarm_url``: gets
     every alarm as JSON; ``alarm_command`` is run with it on its standard input.  ``alarm_after``: seconds that the
     oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
+    ``attempt``: seconds that one try to write a call into a CRM may take.  ``lease``: seconds after which another
+    worker goes on with what a silent one has begun.  ``fail_at``: for testers, see :mod:`middleware.failpoints`.
     """
 
     customers: Path
@@ -51,6 +56,16 @@ class Settings:
     alarm_command: str | None = None
     alarm_after: float = 300.0
     alarm_disk: int = 1024**3
+    attempt: float = 10.0
+    lease: float = 30.0
+    fail_at: str | None = None
+
+
+def _is_failpoint(text: str) -> None:
+    try:
+        parse(text) if text else None
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
 
 
 def load_settings(data: Path | None = None) -> Settings:
@@ -88,9 +103,19 @@ def load_settings(data: Path | None = None) -> Settings:
         "alarm_command": env.str("ALARM_COMMAND", "") or None,
         "alarm_after": env.float("ALARM_AFTER", 300.0, validate=Range(min=0, min_inclusive=False)),
         "alarm_disk": env.int("ALARM_DISK", 1024**3, validate=Range(min=0)),
+        "attempt": env.float("ATTEMPT", 10.0, validate=Range(min=0, min_inclusive=False)),
+        "lease": env.float("LEASE", 30.0),
+        "fail_at": env.str("FAIL_AT", "", validate=_is_failpoint) or None,
     }
     try:
         env.seal()
     except Exception as error:  # environs raises its own ValidationError with all faults
         raise ConfigError("environment", [str(error)]) from None
-    return Settings(**values)  # type: ignore[arg-type]
+    settings = Settings(**values)  # type: ignore[arg-type]
+    if settings.lease < LEASE_PER_ATTEMPT * settings.attempt:
+        # two workers would write the same call: the one that still tries, and the one that takes it for dead
+        least = f"{LEASE_PER_ATTEMPT * settings.attempt:g}"
+        raise ConfigError(
+            "environment", [f"M8CRM_LEASE: must be {least} or more, as M8CRM_ATTEMPT is {settings.attempt:g}"]
+        )
+    return settings

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from middleware.cli.output import json_option, parts_of, print_json
+from middleware.cli.output import Moment, json_option, parts_of, print_json
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,15 +94,21 @@ def _printable(text: str) -> str:
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--customer", help="All of one customer.")
 @click.option("--state", type=STATES, help="All in one state.")
+@click.option("--since", type=Moment(), help='All received since then: "2h", "3d" or "2026-03-01T12:00".')
 @json_option
 @click.pass_context
 def events_retry(
-    ctx: click.Context, ids: tuple[str, ...], customer: str | None, state: str | None, as_json: bool
+    ctx: click.Context,
+    ids: tuple[str, ...],
+    customer: str | None,
+    state: str | None,
+    since: datetime | None,
+    as_json: bool,
 ) -> None:
     """Deliver again at once what is not delivered; also ends a customer's pause."""
-    if not (ids or customer or state):
-        raise click.UsageError("Name events, a --customer or a --state.")
-    count = parts_of(ctx).inbox.retry_events(ids, tenant_id=customer, state=state)
+    if not (ids or customer or state or since):
+        raise click.UsageError("Name events, a --customer, a --state or --since when.")
+    count = parts_of(ctx).inbox.retry_events(ids, tenant_id=customer, state=state, since=since)
     print_json({"retried": count}) if as_json else click.echo(f"{count} will be tried at once.")
 
 

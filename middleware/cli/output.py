@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,3 +53,24 @@ def parts_of(ctx: click.Context, *, shares_answers: bool = True, makes_data: boo
     parts = build_parts(settings, shares_answers=shares_answers)
     ctx.call_on_close(parts.close)
     return parts
+
+
+class Moment(click.ParamType[datetime]):
+    """A moment, or how long ago it was: ``2h`` or ``2026-03-01T12:00``, which is local."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return it, with a zone."""
+        from marshmallow import ValidationError
+
+        from middleware.tenants.config import Duration
+
+        try:
+            return datetime.now(UTC) - (Duration(required=True).deserialize(value) or timedelta())
+        except ValidationError:
+            pass
+        try:
+            return datetime.fromisoformat(value).astimezone()
+        except ValueError:
+            self.fail(f'{value} is no moment: write "2h", "3d" or "2026-03-01T12:00"', param, ctx)

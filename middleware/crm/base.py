@@ -12,13 +12,17 @@ An instance is shared by threads and lives as long as the customer's configurati
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
+from requests import Response
+
 from middleware.crm.budget import Budget
+from middleware.crm.once import Once
 from middleware.errors import CRMError
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, LoggedCall, RecordingFile, User
@@ -27,10 +31,11 @@ from middleware.model.deadline import Deadline
 from middleware.model.phone import NumberForm, PhoneNumber
 
 if TYPE_CHECKING:
-    from requests import Response
     from requests.auth import AuthBase
 
     from middleware.crm.session import CRMSession
+
+__all__ = ["ACTIVITY_METHODS", "OPTIONAL_METHODS", "CRMAdapter", "Context", "Finding", "Response"]
 
 SettingsT = TypeVar("SettingsT")
 
@@ -43,7 +48,8 @@ class Context:
     ``written`` is the number as ``find_contacts`` is to search for it this time: one of the adapter's
     ``number_forms`` after the other, until a contact is found that really has it.  ``http`` keeps budget,
     pause and breaker of the account; an adapter with another way out does each of its requests
-    ``with ctx.guard(): …``, and they hold for it as well.
+    ``with ctx.guard(): …``, and they hold for it as well.  ``ctx.once(name, work)`` does ``work`` once for
+    all methods of the same lookup, which run side by side: for what one request tells of several types of activities.
     """
 
     deadline: Deadline
@@ -52,6 +58,7 @@ class Context:
     user: User | None = None
     written: str = ""
     guard: Callable[[], AbstractContextManager[None]] = nullcontext
+    once: Once = field(default_factory=Once)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +170,13 @@ class CRMAdapter(ABC, Generic[SettingsT]):
         """
         raise NotImplementedError
 
+    def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
+        """Yield every contact, or those that were changed at ``since`` (aware) or later, page by page.
+
+        One that is known to be deleted is yielded without numbers.
+        """
+        raise NotImplementedError
+
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Try the credentials and every right that the methods above need, one finding each."""
         raise NotImplementedError
@@ -210,5 +224,6 @@ OPTIONAL_METHODS = (
     "attach_recording",
     "has_recording",
     "create_task",
+    "iter_contacts",
     "check",
 )

@@ -1,4 +1,4 @@
-"""Rows -> contacts and activities, by the names of the fields; for adapters that a customer's file describes.
+"""Rows -> contacts and activities, by the names of the fields.
 
 A row is a mapping of column names to values.  A value nobody can read is a ``CRMResponseError`` that names
 the column and never the value.

@@ -24,6 +24,7 @@ from middleware.crm.transport import Transport
 from middleware.errors import (
     CRMAuthError,
     CRMError,
+    CRMNotFoundError,
     CRMRejectedError,
     CRMResponseError,
     CRMTimeoutError,
@@ -67,6 +68,13 @@ class CRMSession:
     def get(self, path: str, **kwargs: Any) -> requests.Response:
         """Send GET; see :meth:`request`."""
         return self.request("GET", path, **kwargs)
+
+    def find(self, path: str, **kwargs: Any) -> requests.Response | None:
+        """Send GET for one record; ``None`` when the CRM does not have it (404, 410)."""
+        try:
+            return self.request("GET", path, **kwargs)
+        except CRMNotFoundError:
+            return None
 
     def post(self, path: str, **kwargs: Any) -> requests.Response:
         """Send POST; see :meth:`request`."""
@@ -175,7 +183,7 @@ def _error_of(response: requests.Response, host: str) -> CRMError | None:
     if status >= 500:
         return CRMUnavailableError(message, vendor_text=text)
     if status >= 400:
-        return CRMRejectedError(message, vendor_text=text)
+        return (CRMNotFoundError if status in (404, 410) else CRMRejectedError)(message, vendor_text=text)
     return CRMResponseError(message)
 
 

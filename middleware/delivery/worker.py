@@ -1,4 +1,4 @@
-"""``Worker``: one thread leases lanes, a pool delivers them; a hung CRM holds up nobody else's."""
+"""``Worker``: one thread makes calls of events, one leases lanes, a pool delivers; a hung CRM holds up no other's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
 from middleware.inbox.calls import Heard, hear
 from middleware.inbox.planning import Plan, Planner
-from middleware.inbox.queue import LEASE, Claimed, Lane, Queue
+from middleware.inbox.queue import Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
 from middleware.inbox.store import Body, Inbox, StoredCall, body_of
 from middleware.metrics.counts import NOT_COUNTED, Counts
@@ -46,16 +46,12 @@ from middleware.receivers.fields import FieldErrors
 from middleware.tenants.registry import Tenants
 from middleware.tenants.tenant import Source, Tenant
 
-HARD_DEADLINE = timedelta(seconds=10)  # of one attempt, all its requests together
-NOTE_WITHIN = timedelta(seconds=15)  # how an attempt ended: else it is in doubt, and its lane waits for the lease
 RETRY_NOTE = 0.5  # seconds between two tries of that
 POLL = 0.2  # seconds between two looks at an idle inbox
 LANES = 64  # at the same time, per worker
 BATCH = 50  # deliveries of a lane before others have their turn
 PURGE_EVERY = timedelta(hours=1)
 RECHECK = 5.0  # seconds until a paused lane looks whether its configuration has changed
-
-assert (HARD_DEADLINE + NOTE_WITHIN).total_seconds() < LEASE, "a lease must outlast an attempt"
 
 log = structlog.get_logger("m8crm.delivery")
 OnDelivered = Callable[[str, str], None]
@@ -102,12 +98,12 @@ class Worker:
         media: MediaKeeper | None = None,
         attachments: AttachmentKeeper | None = None,
         random: Callable[[], float] = random.random,
-        hard_deadline: timedelta = HARD_DEADLINE,
+        patience: schedule.Patience = schedule.Patience(),  # noqa: B008 - frozen
         counts: Counts = NOT_COUNTED,
     ) -> None:
         self._inbox = inbox
         self._tenants = tenants
-        self._queue = Queue(inbox)
+        self._queue = Queue(inbox, patience.lease)
         self._planner = Planner(inbox)
         self._retention = Retention(inbox)
         self._purge_at = inbox.now()
@@ -115,24 +111,28 @@ class Worker:
         self._media = media or NoMedia()
         self._attachments = attachments
         self._random = random
-        self._hard_deadline = hard_deadline
+        self._patience = patience
         self._counts = counts
         self._pool = DaemonPool("delivery")
         self._running: set[Future[int]] = set()
         self._lock = Lock()
         self._stopping = Event()
-        self._thread: Thread | None = None
+        self._threads = (
+            Thread(target=self._loop, args=(self._plan,), name="planner", daemon=True),
+            Thread(target=self._loop, args=(self._dispatch,), name="dispatcher", daemon=True),
+        )
 
     def start(self) -> None:
         """Deliver on threads of its own until :meth:`stop`."""
-        self._thread = Thread(target=self._loop, name="dispatcher", daemon=True)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, grace: float = 12.0) -> None:
         """Finish what is under way, for at most ``grace`` seconds, and give the leases back."""
         self._stopping.set()
-        if self._thread:
-            self._thread.join(grace)
+        for thread in self._threads:
+            if thread.ident:  # it was started
+                thread.join(grace)
         wait(self._running, timeout=grace)
         try:
             self._queue.release_all()
@@ -141,24 +141,32 @@ class Worker:
 
     def run_once(self) -> int:
         """Deliver all that is due now and return how many attempts were made."""
-        self._plan()
+        while self._plan():
+            pass
         lanes = self._queue.claim_lanes(LANES)
         return sum(future.result() for future in [self._pool.submit(self._work_lane, place) for place in lanes])
 
-    def _loop(self) -> None:
+    def _loop(self, step: Callable[[], bool]) -> None:
         while not self._stopping.is_set():
+            is_more = False
             try:
-                self._purge()
-                self._plan()
-                with self._lock:
-                    free = LANES - len(self._running)
-                for place in self._queue.claim_lanes(free) if free > 0 else ():
-                    self._launch(place)
+                is_more = step()
             except StorageError as error:
                 log.error("inbox_failed", error=str(error))
-            except Exception as error:  # the dispatcher must live; what it met is in the log
-                log.exception("dispatcher_failed", error=type(error).__name__)
-            self._stopping.wait(POLL)
+            except Exception as error:  # the thread must live; what it met is in the log
+                log.exception("worker_failed", error=type(error).__name__)
+            if not is_more:
+                self._stopping.wait(POLL)
+
+    def _dispatch(self) -> bool:
+        """Begin with lanes that have something due; return whether there were any."""
+        self._purge()
+        with self._lock:
+            free = LANES - len(self._running)
+        lanes = self._queue.claim_lanes(free) if free > 0 else []
+        for place in lanes:
+            self._launch(place)
+        return bool(lanes)
 
     def _purge(self) -> None:
         """Once an hour, remove what has been kept long enough."""
@@ -181,17 +189,18 @@ class Worker:
         future.add_done_callback(done)
 
     # events -> calls -> deliveries --------------------------------------------------------------------
-    def _plan(self) -> None:
-        after = 0
-        while rows := self._planner.queued(after=after):
-            for row in rows:
-                self._plan_event(row)
-            after = rows[-1].seq
+    def _plan(self) -> bool:
+        """Make calls of new events, some of every customer's; return whether that was possible with any."""
+        done, tenant_id = 0, self._planner.next_tenant("")
+        while tenant_id and not self._stopping.is_set():
+            tenant = self._tenants.get(tenant_id)
+            if tenant:  # else his file is broken or gone: his events wait
+                done += sum(self._plan_event(row, tenant) for row in self._planner.queued(tenant_id))
+            tenant_id = self._planner.next_tenant(tenant_id)
+        return done > 0
 
-    def _plan_event(self, row: Row[Any]) -> None:
-        tenant = self._tenants.get(row.tenant)
-        if tenant is None:  # his file is broken or gone: the event waits
-            return
+    def _plan_event(self, row: Row[Any], tenant: Tenant) -> bool:
+        """Return whether anything is done about the event."""
 
         def known(body: Body) -> Heard | None:
             try:
@@ -212,6 +221,9 @@ class Worker:
         except Exception as error:  # one event that nobody can compose must not hold up all customers
             log.error("event_not_composed", event_id=row.id, customer=row.tenant, error=type(error).__name__)
             self._planner.set_aside(row.seq, json.dumps({"event": [type(error).__name__]}))
+        else:
+            return call_id is not None
+        return True
 
     def _decide(self, tenant: Tenant, call: StoredCall) -> Plan:
         """Return where the call is written, and when, or why it is not."""
@@ -245,7 +257,8 @@ class Worker:
             return 0
         failures, tried = place.failures, 0
         while tried < BATCH and not self._stopping.is_set():
-            claimed = self._queue.claim_next(place)
+            # in turn, so that behind a long outage a call of now does not wait for all of those
+            claimed = self._queue.claim_next(place, newest=tried % 2 == 1)
             if claimed is None:
                 break
             tried += 1
@@ -253,7 +266,7 @@ class Worker:
             match outcome:
                 case Retry(is_lane=True):
                     failures += 1
-                    pause = schedule.backoff(failures, self._random).total_seconds()
+                    pause = schedule.lane_backoff(failures, self._random).total_seconds()
                     self._queue.release(place, failures=failures, due_at=self._at(pause))
                     return tried
                 case Wait():
@@ -310,7 +323,7 @@ class Worker:
 
     def _note(self, finish: Callable[[], None]) -> None:
         """Have it noted how an attempt ended, also by a database that is away for a moment; the lease lasts longer."""
-        deadline = Deadline.after(NOTE_WITHIN)
+        deadline = Deadline.after(self._patience.note)
         while True:
             try:
                 return finish()
@@ -369,9 +382,9 @@ class Worker:
 
     def _in_time(self, work: Callable[[Deadline], Outcome]) -> Outcome:
         """Return what ``work`` returns, or raise, after the hard deadline if not before: an adapter may hang."""
-        future = self._pool.submit(work, Deadline.after(self._hard_deadline))
+        future = self._pool.submit(work, Deadline.after(self._patience.attempt))
         try:
-            return future.result(timeout=self._hard_deadline.total_seconds())
+            return future.result(timeout=self._patience.attempt.total_seconds())
         except TimeoutError:
             if future.done():  # the adapter itself raised it
                 raise

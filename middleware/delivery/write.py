@@ -11,6 +11,7 @@ from middleware.crm.context import build_context
 from middleware.delivery.compose import append_line
 from middleware.delivery.outcome import Delivered, Ignored, Outcome, Parked
 from middleware.errors import CRMError, CRMRejectedError, CRMResponseError, TransientError, UnsupportedError
+from middleware.failpoints import reach
 from middleware.lookup.verify import by_latest, find_verified, has_number, written_forms
 from middleware.model.call import CallRecord, LoggedCall
 from middleware.model.contact import Contact, ContactDraft
@@ -50,7 +51,9 @@ def write_call(job: Job, deadline: Deadline) -> Outcome:
     contacts = _find_contacts(job, ctx) or _create_contact(job, ctx)
     if not contacts:
         return _nobody(job)
+    reach("before-write")
     logged = adapter.log_call(_naming(job, contacts[1:]), contacts[0], ctx)
+    reach("after-write")
     maybe = job.is_in_doubt and not adapter.can("find_logged_call")
     words = "Written again after an attempt whose end is unknown: may be a duplicate." if maybe else "Written."
     return Delivered(words=words + _create_tasks(job, contacts[0], ctx), logged=logged, maybe_duplicate=maybe)
@@ -69,7 +72,9 @@ def _update(job: Job, earlier: LoggedCall, ctx: Context) -> Outcome:
         words = "The CRM has the call; its adapter cannot complete it."
         return Delivered(words=words + _create_tasks(job, None, ctx), logged=earlier)
     others = _find_contacts(job, ctx)[1:] if job.tenant.calls.several == "all" else ()
+    reach("before-write")
     job.source.adapter.update_call(earlier, _naming(job, others), ctx)
+    reach("after-write")
     return Delivered(words="The CRM's record was completed." + _create_tasks(job, None, ctx), logged=earlier)
 
 

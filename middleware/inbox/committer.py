@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, select
 
 from middleware.errors import StorageError
+from middleware.failpoints import reach
 from middleware.inbox.database import Database
 from middleware.inbox.tables import event
 
@@ -72,11 +73,17 @@ class Committer:
     def _commit(self, batch: list[tuple[Row, Done]]) -> list[tuple[Done, str | StorageError]]:
         try:
             with self._database.write() as connection:
-                return [(done, self._put(connection, row)) for row, done in sorted(batch, key=_place)]
+                reach("before-insert")
+                results: list[tuple[Done, str | StorageError]] = [
+                    (done, self._put(connection, row)) for row, done in sorted(batch, key=_place)
+                ]
+                reach("before-commit")
+            reach("after-commit")
         except StorageError as error:
             return [(done, error) for _, done in batch]
         except Exception as error:  # the thread must live, and everybody must be told
             return [(done, StorageError(f"the event cannot be stored ({type(error).__name__})")) for _, done in batch]
+        return results
 
     def _put(self, connection: Connection, row: Row) -> str:
         params = tuple(row[name] for name in self._order) if self._order else row

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,6 +20,9 @@ from middleware.errors import ConfigError, StorageError
 from middleware.inbox import schema
 
 WAIT = 1.5  # seconds for a lock, then 503: the sender tries again
+START_WAIT = (
+    30.0  # at a start: after a crash SQLite recovers its log first, and a master that gives up ends the service
+)
 _READ = {"m8crm_read": True}
 
 
@@ -118,9 +121,7 @@ class SQLite(Database):
     insert = staticmethod(sqlite.insert)
 
     def __init__(self, url: str) -> None:
-        self.engine = create_engine(url, connect_args={"timeout": WAIT, "check_same_thread": False})
-        event.listen(self.engine, "connect", _configure)
-        event.listen(self.engine, "begin", _begin)
+        self.engine = _engine(make_url(url), WAIT)
         self._write_lock = Lock()  # writers of one process queue here, fairly, and not in SQLite
         self._path = Path(make_url(url).database or "")
 
@@ -147,11 +148,19 @@ class SQLite(Database):
         with self._path.with_name(self._path.name + ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            with closing(sqlite3.connect(self._path, timeout=WAIT)) as setup:
+            with closing(sqlite3.connect(self._path, timeout=START_WAIT)) as setup:
                 setup.execute("PRAGMA journal_mode = WAL")
+                setup.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not self.state().is_current:
-                with self.write() as connection:
-                    schema.upgrade(connection)
+                self._upgrade()
+
+    def _upgrade(self) -> None:
+        patient = _engine(self.engine.url, START_WAIT)
+        try:
+            with as_storage_error(), patient.begin() as connection:
+                schema.upgrade(connection)
+        finally:
+            patient.dispose()
 
     def state(self) -> schema.State:
         """Return how far the tables are; a file that is not there is not made."""
@@ -164,6 +173,13 @@ class SQLite(Database):
             is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if is_busy:
                 raise StorageError("the database is in use: what was removed may still be in its log; do it again")
+
+
+def _engine(url: URL, wait: float) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": wait, "check_same_thread": False})
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
 
 
 def _configure(connection: Any, _record: object) -> None:

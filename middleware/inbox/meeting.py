@@ -21,7 +21,7 @@ Hear = Callable[[Body], Heard | None]
 
 
 class BusyError(Exception):
-    """Calls that are to be one cannot be yet: one of them is being written."""
+    """Nothing can be done about an event now: somebody else does, or one of its calls is being written."""
 
 
 class Meeting:
@@ -37,24 +37,23 @@ class Meeting:
         self._join_within = join_within
         self.touched: set[int] = set()
 
-    def place(self, row: Row[Any], heard: Heard) -> int:
+    def place(self, row: Row[Any], heard: Heard, near: Mapping[int, Heard]) -> int:
         """Add the event to its call, or to a new one, and return which; raises :class:`BusyError`.
 
         Events that speak of several calls make them one.
         """
-        near = self._near(heard)
         if row.call_seq is None:  # else it was planned before
             sure = [seq for seq, known in near.items() if is_surely_same(heard, known, self._join_within)]
             self._free([seq for seq in sure if near[seq].is_word])
             calls = self._calls_of(sure)
             self._move([row.seq], self._joined(calls) if calls else self._begin(row.key))
-        self._leave_marks(row, heard)
+        self.leave_marks(row, heard)
         self._settle([row.seq] if heard.is_word else [seq for seq, known in near.items() if known.is_word])
         (call_seq,) = self._calls_of([row.seq])
         self.touched.add(call_seq)
         return call_seq
 
-    def _near(self, heard: Heard) -> dict[int, Heard]:
+    def near(self, heard: Heard) -> dict[int, Heard]:
         """Return the events, of calls, that speak of the same call as far as can be told, by their number."""
         texts = heard.marks()
         ids, contacts = ([self._inbox.hash_mark(self._tenant_id, text) for text in some] for some in texts)
@@ -79,7 +78,7 @@ class Meeting:
             candidates = [
                 (distance(word, known), other)
                 for word in self._loose(seq).values()
-                for other, known in self._near(word).items()
+                for other, known in self.near(word).items()
                 if not known.is_word
             ]
             nearest = min(candidates)[1] if candidates else seq
@@ -157,8 +156,10 @@ class Meeting:
             connection.execute(attempt.insert().values(delivery_id=kept.id, **told))
         connection.execute(update(delivery).where(delivery.c.id == kept.id).values(changes))
 
-    def _leave_marks(self, row: Row[Any], heard: Heard) -> None:
-        self._connection.execute(delete(mark).where(mark.c.event_seq == row.seq))
+    def leave_marks(self, row: Row[Any], heard: Heard) -> None:
+        """Let others find the event by what it has in common with them."""
+        if row.call_seq is not None:  # it was planned before
+            self._connection.execute(delete(mark).where(mark.c.event_seq == row.seq))
         place = {"tenant": self._tenant_id, "event_seq": row.seq}
         times = {"begin": heard.begin.timestamp(), "end": heard.end.timestamp()}
         texts = [text for texts in heard.marks() for text in texts]

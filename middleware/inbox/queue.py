@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, select, update
+from sqlalchemy import Connection, Row, and_, exists, select, update
 
+from middleware.failpoints import reach
 from middleware.inbox.due import Due
 from middleware.inbox.store import Inbox, StoredCall, bodies_of
 from middleware.inbox.tables import attempt, call, delivery, lane, logged_call
 from middleware.model.call import CallRecord, LoggedCall
 
-LEASE = 30.0  # seconds; longer than an adapter's hard deadline, renewed before every delivery
+LEASE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +45,14 @@ class Claimed:
 
 
 class Queue:
-    """One worker's view of the inbox; ``owner`` is what its leases bear."""
+    """One worker's view of the inbox; ``owner`` is what its leases bear.
 
-    def __init__(self, inbox: Inbox) -> None:
+    ``lease`` is longer than any attempt, and renewed before each.
+    """
+
+    def __init__(self, inbox: Inbox, lease: timedelta = LEASE) -> None:
         self._inbox = inbox
+        self._lease = lease.total_seconds()
         self._database = inbox.database
         self._due = Due(inbox)
         self.owner = secrets.token_hex(8)
@@ -68,30 +74,23 @@ class Queue:
         with self._database.write() as connection:
             rows = connection.execute(wanted.with_for_update(skip_locked=True)).all()
             for row in rows:
-                lease = {"owner": self.owner, "lease_until": now + LEASE}
+                lease = {"owner": self.owner, "lease_until": now + self._lease}
                 connection.execute(update(lane).where(_is_lane(row)).values(lease))
         return [
             Lane(tenant_id=row.tenant, channel=row.channel, failures=row.failures, paused_revision=row.paused_revision)
             for row in rows
         ]
 
-    def claim_next(self, place: Lane) -> Claimed | None:
-        """Renew the lease, and mark the oldest due delivery of the lane as in flight, its attempt counted."""
+    def claim_next(self, place: Lane, *, newest: bool = False) -> Claimed | None:
+        """Renew the lease, and mark the oldest or newest due delivery of the lane as in flight, its attempt counted."""
         now = self._now()
-        due = and_(_in_lane(place), delivery.c.state.in_(("waiting", "parked")), delivery.c.due_at <= now)
         with self._database.write(place.tenant_id) as connection:  # nobody may join a call that is in flight
             renewed = connection.execute(
-                update(lane).where(_is_held(place, self.owner)).values(lease_until=now + LEASE)
+                update(lane).where(_is_held(place, self.owner)).values(lease_until=now + self._lease)
             )
             if not renewed.rowcount:  # another worker has it
                 return None
-            row = connection.execute(
-                select(delivery, call.c.id.label("call_id"), call.c.key, call.c.version)
-                .join(call, delivery.c.call_seq == call.c.seq)
-                .where(due)
-                .order_by(delivery.c.call_seq)
-                .limit(1)
-            ).first()
+            row = self._next(connection, place, "waiting", newest) or self._next(connection, place, "parked", newest)
             if row is None:
                 return None
             marked = {
@@ -104,6 +103,7 @@ class Queue:
             }
             connection.execute(update(delivery).where(delivery.c.id == row.id).values(marked))
             bodies = bodies_of(connection, row.call_seq)
+        reach("claimed")
         return Claimed(
             id=row.id,
             call=StoredCall(id=row.call_id, key=row.key, bodies=bodies),
@@ -116,6 +116,20 @@ class Queue:
             earlier=LoggedCall(external_id=row.external_id, url=row.url) if row.external_id else None,
             written=row.written,
         )
+
+    def _next(self, connection: Connection, place: Lane, state: str, newest: bool) -> Row[Any] | None:
+        # "+ 0" keeps SQLite from the index of moments: it would sort all that is due, every time
+        is_due = delivery.c.due_at + 0 <= self._now()
+        wanted = and_(_in_lane(place), delivery.c.state == state, is_due)
+        order = delivery.c.call_seq.desc() if newest else delivery.c.call_seq
+        found = (
+            select(delivery, call.c.id.label("call_id"), call.c.key, call.c.version)
+            .join(call, delivery.c.call_seq == call.c.seq)
+            .where(wanted)
+            .order_by(order)
+            .limit(1)
+        )
+        return connection.execute(found).first()
 
     def find_logged(self, call_seq: int, channel: str) -> LoggedCall | None:
         """Return how a CRM has the call."""
@@ -138,6 +152,7 @@ class Queue:
 
         A call of which more has come meanwhile is due again; ``then`` is a channel on which it is due next.
         """
+        reach("before-done")
         with self._database.write(place.tenant_id) as connection:  # whoever adds to the call comes before or after
             version = connection.execute(select(call.c.version).where(call.c.seq == claimed.call_seq)).scalar()
             if changes.get("state", "waiting") != "waiting" and version != claimed.version:
@@ -148,6 +163,7 @@ class Queue:
                 self._remember(connection, place, claimed, record, changes.get("url"))
             if then:
                 self._due.follow(connection, place.tenant_id, claimed.call_seq, then)
+        reach("after-done")
 
     def _remember(
         self, connection: Connection, place: Lane, claimed: Claimed, record: CallRecord, url: str | None

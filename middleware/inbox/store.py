@@ -216,29 +216,40 @@ class Inbox:
         """Return what the tables hold in place of a phone number."""
         return self._hash(tenant_id, "number", number.encode(errors="replace"))
 
-    def retry_events(self, ids: Sequence[str] = (), *, tenant_id: str | None = None, state: str | None = None) -> int:
+    def retry_events(
+        self,
+        ids: Sequence[str] = (),
+        *,
+        tenant_id: str | None = None,
+        state: str | None = None,
+        since: datetime | None = None,
+    ) -> int:
         """Deliver again at once what is dead, parked, waiting or quarantined among the matching events.
 
-        Ends the pause of the customers concerned, and returns how many events will be tried.
+        ``since`` is when they were received, at the earliest.  Ends the pause of the customers concerned, and returns
+        how many events will be tried.
         """
-        wanted = and_(_matches(tenant_id, state, None), event.c.id.in_(ids) if ids else event.c.seq > 0)
+        wanted = _matches(tenant_id, state, None)
+        if ids:
+            wanted = and_(wanted, event.c.id.in_(ids))
+        if since:
+            wanted = and_(wanted, event.c.received_at >= since.timestamp())
+        calls = select(event.c.call_seq).where(wanted, event.c.call_seq.is_not(None))
+        opened = and_(delivery.c.call_seq.in_(calls), delivery.c.state != "delivered")
+        ignored = select(call.c.seq).where(call.c.seq.in_(calls), call.c.state == "ignored")
+        again = or_(event.c.state == "quarantined", event.c.call_seq.in_(ignored))
         with self.database.read() as connection:
             tenant_ids = connection.execute(select(event.c.tenant).where(wanted).distinct()).scalars().all()
         with self.database.write(*tenant_ids) as connection:
-            rows = connection.execute(select(event.c.seq, event.c.call_seq, event.c.tenant).where(wanted)).all()
-            seqs = [row.seq for row in rows]
-            calls = {row.call_seq for row in rows}
-            due = {"state": "waiting", "due_at": self.now().timestamp(), "first_attempt_at": None, "crashes": 0}
-            open_ = and_(delivery.c.call_seq.in_(calls), delivery.c.state != "delivered")
-            opened = set(connection.execute(select(delivery.c.call_seq).where(open_)).scalars())
-            connection.execute(update(delivery).where(open_).values(due))
-            ignored = select(call.c.seq).where(call.c.seq.in_(calls), call.c.state == "ignored")
-            again = and_(event.c.seq.in_(seqs), or_(event.c.state == "quarantined", event.c.call_seq.in_(ignored)))
-            queued = set(connection.execute(select(event.c.seq).where(again)).scalars())
-            connection.execute(update(event).where(again).values(state="queued", reason=None))
+            tried = or_(again, event.c.call_seq.in_(select(delivery.c.call_seq).where(opened)))
+            count = connection.execute(select(func.count()).select_from(event).where(wanted, tried)).scalar_one()
+            # what is wanted may be told by the deliveries' state: they are changed last
+            connection.execute(update(event).where(wanted, again).values(state="queued", reason=None))
             free = {"paused_revision": None, "due_at": 0.0, "failures": 0}
-            connection.execute(update(lane).where(lane.c.tenant.in_({row.tenant for row in rows})).values(free))
-        return len(queued | {row.seq for row in rows if row.call_seq in opened})
+            connection.execute(update(lane).where(lane.c.tenant.in_(tenant_ids)).values(free))
+            due = {"state": "waiting", "due_at": self.now().timestamp(), "first_attempt_at": None, "crashes": 0}
+            connection.execute(update(delivery).where(opened).values(due))
+        return int(count)
 
     def summary(self) -> Summary:
         """Return how the inbox stands."""

@@ -57,7 +57,7 @@ event = Table(
     Column("reason", Text),  # field errors as JSON
     Column("call_seq", ForeignKey("call.seq"), index=True),
     UniqueConstraint("tenant", "sender", "key", "digest"),
-    Index("event_queued", "state", "seq"),
+    Index("event_queued", "state", "tenant", "seq"),
 )
 
 call = Table(
@@ -106,6 +106,7 @@ delivery = Table(
     Column("finished_at", Float),
     UniqueConstraint("call_seq", "channel"),
     Index("delivery_due", "tenant", "channel", "state", "due_at"),
+    Index("delivery_next", "tenant", "channel", "state", "call_seq"),
     Index("delivery_state", "state", "tenant"),  # what is dead, or waits, is counted often
 )
 

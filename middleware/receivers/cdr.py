@@ -126,11 +126,16 @@ def _spelled(document: object) -> object:
 
 
 def _spell(told: dict[str, Any], schema: Schema) -> dict[str, Any]:
-    names = {name.lower(): name for name in schema.fields}
+    names = _names(schema)
     spelled: dict[str, Any] = {}
     for key, value in told.items():
         spelled.setdefault(names.get(key.lower(), key), value)
     return spelled
+
+
+@cache
+def _names(schema: Schema) -> dict[str, str]:
+    return {name.lower(): name for name in schema.fields}
 
 
 def _read(text: str) -> object:

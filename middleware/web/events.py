@@ -9,6 +9,7 @@ from flask import Response, abort, current_app, g, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields, validate
 
+from middleware.failpoints import reach
 from middleware.receivers.body import UnreadableBody
 from middleware.receivers.form import FORM
 from middleware.receivers.registry import RECEIVERS, Credential, Receiver
@@ -54,10 +55,12 @@ def _view(receiver: Receiver, method: str) -> Callable[..., Response]:
         except UnreadableBody as error:
             return problem(400, str(error))
         key, errors = receiver.understand(received)
+        reach("parsed")
         accepted = current_app.extensions["m8crm"].inbox.accept(
             tenant.id, receiver.sender, key=key, raw=received.raw, content_type=received.content_type, errors=errors
         )
         g.outcome, g.event_id = accepted.status, accepted.id
+        reach("before-200")
         return respond(accepted_answer(accepted, errors))
 
     def find_token() -> str | None:
@@ -81,6 +84,7 @@ def _received(receiver: Receiver) -> Received:
             if not receiver.accepts(request.mimetype):
                 abort(problem(415, f"Send the body as {' or '.join(receiver.media_types)}."))
             raw = read_body(current_app.extensions["m8crm"].settings.max_body)
+            reach("read")
             g.received = receiver.receive(raw, request.content_type or "")
     return g.received  # type: ignore[no-any-return]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from middleware.errors import StorageError
+from middleware.failpoints import reach
 from middleware.inbox.store import Accepted, Inbox
 from middleware.lookup.trace import Trace
 from middleware.receivers.body import UnreadableBody
@@ -47,11 +48,13 @@ def read_event(request: Plain, body: bytes, peek: Callable[[str], Tenant | None]
     if not presented or not verify(tenant, receiver.secret, presented):
         return None
     trace = Trace(id=request_id(request.headers.get("x-request-id", "")))
+    reach("read")
     try:
         received = receiver.receive(body, content_type)
     except UnreadableBody:
         return None
     key, errors = receiver.understand(received)
+    reach("parsed")
     return Sent(tenant, receiver, received, key, errors, trace)
 
 

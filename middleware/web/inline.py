@@ -28,6 +28,7 @@ from gunicorn import SERVER, util
 from gunicorn.workers.gthread import PollableMethodQueue, ThreadWorker
 
 from middleware.errors import place_of
+from middleware.failpoints import reach
 from middleware.inbox.store import Accepted
 from middleware.lookup.card import Result
 from middleware.web.answers import problem_answer
@@ -198,7 +199,11 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             keep_alive = connection.keep_alive and self.alive
             try:
                 connection.out = memoryview(fast.told(asked, result, self._server(is_kept=keep_alive)))
+                if isinstance(result, Accepted):
+                    reach("before-200")
                 keep_alive = _flushed(connection) and keep_alive
+                if isinstance(result, Accepted):
+                    reach("after-200")
             except Exception as error:
                 log.error("connection_broken", error=type(error).__name__, place=place_of(error))
                 connection.out, keep_alive = memoryview(b""), False

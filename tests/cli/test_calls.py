@@ -103,6 +103,19 @@ def test_a_parked_event_is_tried_at_once(run: Run, parts: Parts) -> None:
     assert worker.run_once() == 1
 
 
+@pytest.mark.parametrize(("since", "count"), [("1h", 1), ("2026-03-01T00:00", 1), ("2200-01-01", 0)])
+def test_retry_of_what_came_since(run: Run, parts: Parts, since: str, count: int) -> None:
+    """`events retry --since` takes a span or a moment, and only what came after it."""
+    _accept(parts, fromNumber=UNKNOWN)
+    build_worker(parts).run_once()
+    assert told(run("events", "retry", "--since", since, "--json")) == {"retried": count}
+
+
+def test_retry_says_how_a_moment_is_written(run: Run) -> None:
+    """A moment that is none is a mistake, with what to write."""
+    assert 'write "2h"' in run("events", "retry", "--since", "soon").output
+
+
 def test_retry_wants_to_know_what(run: Run) -> None:
     """`events retry` without anything to retry is a mistake and retries nothing."""
     assert run("events", "retry").exit_code == 2

@@ -25,6 +25,7 @@ from middleware.crm.settings import Secret
 from middleware.errors import (
     CRMAuthError,
     CRMError,
+    CRMNotFoundError,
     CRMRejectedError,
     CRMResponseError,
     CRMTimeoutError,
@@ -90,7 +91,7 @@ def test_a_deadline_that_has_passed_sends_nothing(crm: FaultServer) -> None:
         ("status/400", CRMRejectedError),
         ("status/401", CRMAuthError),
         ("status/403", CRMAuthError),
-        ("status/404", CRMRejectedError),
+        ("status/404", CRMNotFoundError),
         ("status/409", CRMRejectedError),
         ("status/429", RateLimitedError),
         ("status/500", CRMUnavailableError),

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from middleware.crm.base import Context
 from middleware.delivery import schedule
+from middleware.delivery.schedule import Patience
 from middleware.delivery.worker import Worker
 from middleware.errors import (
+    ConfigError,
     CRMAuthError,
     CRMRejectedError,
     CRMResponseError,
@@ -24,11 +26,13 @@ from middleware.errors import (
     CRMUnavailableError,
     RateLimitedError,
 )
+from middleware.inbox.planning import AT_ONCE
 from middleware.inbox.queue import Queue
 from middleware.inbox.store import Inbox, StoredEvent
 from middleware.model.call import CallRecord, LoggedCall
 from middleware.model.contact import Contact
 from middleware.receivers.calllog import parse_calllog
+from middleware.settings import load_settings
 from middleware.tenants.registry import Tenants
 from middleware.tenants.tenant import CallsConfig, Tenant
 from tests.conftest import call_log
@@ -218,6 +222,51 @@ def test_rate_limit_is_obeyed_for_the_whole_lane(post: Post) -> None:
     assert crm.writes == 2
 
 
+def test_a_crm_that_was_down_for_long_is_asked_again_within_a_minute(post: Post) -> None:
+    """However long an outage was, a call that comes after it waits for a minute at most."""
+    crm = Ledger(fail=raising(*[CRMUnavailableError("down")] * 12))
+    post.connect(crm)
+    ids = [post.send(startTime=i * 60_000) for i in range(30)]
+    while crm.writes == 0:
+        post.later(minutes=1)
+    new = post.send(startTime=ANOTHER)
+    assert post.later() > 0
+    assert post.event(new).state == "delivered"
+    assert {post.event(event_id).state for event_id in ids} == {"delivered", "waiting"}
+
+
+def test_calls_of_now_and_of_a_backlog_take_turns(post: Post) -> None:
+    """Behind a long outage the oldest and the newest call are written in turn."""
+    crm = Ledger()
+    post.connect(crm)
+    ids = [post.send(startTime=i * 60_000) for i in range(5)]
+    post.later()
+    started = [call.started_at.timestamp() for call in crm.calls.values()]
+    assert [moment / 60 for moment in started] == [0, 4, 1, 3, 2]
+    assert {post.event(event_id).state for event_id in ids} == {"delivered"}
+
+
+def test_customers_take_turns_with_their_new_events(post: Post) -> None:
+    """Ten thousand events of one customer keep no other's waiting: of each some become calls in turn."""
+    for tenant_id in ("busy", "quiet"):
+        post.connect(Ledger(), tenant_id)
+    many = [post.send("busy", startTime=i * 60_000) for i in range(AT_ONCE + 1)]
+    one = post.send("quiet")
+    assert post.worker._plan()
+    assert [post.event(many[-1]).state, post.event(one).state] == ["queued", "waiting"]
+    assert post.worker._plan()
+    assert not post.worker._plan()
+
+
+def test_lease_that_an_attempt_may_outlast_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that ends while a call is being written would have it written twice: the program does not start."""
+    monkeypatch.setenv("M8CRM_ATTEMPT", "20")
+    with pytest.raises(ConfigError, match="M8CRM_LEASE: must be 50 or more, as M8CRM_ATTEMPT is 20"):
+        load_settings()
+    monkeypatch.setenv("M8CRM_LEASE", "50")
+    assert load_settings().lease == 50
+
+
 def test_one_calls_fault_does_not_hold_up_the_next(post: Post) -> None:
     """An event that fails alone steps aside; later calls pass."""
     crm = Ledger(fail=raising(ValueError()))
@@ -374,7 +423,7 @@ def test_hung_crm_holds_up_nobody_else(post: Post) -> None:
     post.connect(hung, "hung")
     post.connect(well, "well")
     stuck, fine = post.send("hung"), post.send("well")
-    worker = post.new_worker(hard_deadline=timedelta(seconds=0.3))
+    worker = post.new_worker(patience=Patience(attempt=timedelta(seconds=0.3)))
     assert worker.run_once() == 2
     release.set()
     assert (post.event(stuck).state, post.event(fine).state) == ("waiting", "delivered")

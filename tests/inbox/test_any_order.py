@@ -187,7 +187,7 @@ def _plan_all(planner: Planner, tenant: Tenant) -> None:
     def known(body: Body) -> Heard:
         return hear_body(body, tenant)
 
-    for row in planner.queued():
+    for row in planner.queued(tenant.id, limit=1000):
         planner.plan(row, known(body_of(row)), known, tenant.calls.join_within, lambda _bodies: Plan())
 
 

@@ -114,7 +114,7 @@ def test_a_call_that_was_written_during_an_outage_is_in_the_crm_once(
     mortal_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The CRM is asked for what could not be noted in time, and nothing is written twice."""
-    monkeypatch.setattr("middleware.delivery.worker.NOTE_WITHIN", timedelta())
+    monkeypatch.setattr("middleware.delivery.schedule.Patience.note", timedelta())
     post = Post(mortal_postgres.url())
     crm = Ledger()
     crm.fail_late = mortal_postgres.stop

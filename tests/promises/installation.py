@@ -64,13 +64,18 @@ class Installation:
     processes: dict[str, subprocess.Popen[bytes] | Adopted] = field(default_factory=dict)
 
     def __enter__(self) -> Installation:
+        if not self.processes:
+            self.begin()
+        self.wait_until_it_answers()
+        return self
+
+    def begin(self) -> None:
+        """Start it without waiting for it."""
         plugin = self.folder / "plugin" / "benchmarks-1.dist-info"
         plugin.mkdir(parents=True, exist_ok=True)
         (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: benchmarks\nVersion: 1\n")
         (plugin / "entry_points.txt").write_text(ENTRY_POINTS)
         self.start("web", *(f"worker{i}" for i in range(self.workers)))
-        self.wait_until_it_answers()
-        return self
 
     def __exit__(self, _kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         for process in self.processes.values():
@@ -100,12 +105,13 @@ class Installation:
                     pass_fds=self.descriptors if name == "web" else (),
                 )
 
-    def kill(self, name: str) -> None:
-        """Kill a process and its children, as the kernel does when it has no memory left."""
-        process = self.processes.pop(name)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
+    def kill(self, *names: str) -> None:
+        """Kill processes and their children, as the kernel does when it has no memory left."""
+        for name in names:
+            process = self.processes.pop(name)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
 
     def kill_any(self, random: Random) -> str:
         """Kill a process, a server with all of its own, or everything; start again what nobody else does."""
@@ -117,10 +123,19 @@ class Installation:
                 os.kill(random.choice(web_workers), signal.SIGKILL)
             return kind
         names = list(self.processes) if kind == "everything" else [kind]
-        for name in names:
-            self.kill(name)
+        self.kill(*names)
         self.start(*names)
         return kind
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every process of the machine."""
+        for process in self.processes.values():
+            os.killpg(process.pid, number)
+
+    def run(self, *arguments: str) -> None:
+        """Run ``m8crm`` with the installation's settings."""
+        command = [sys.executable, "-m", "middleware.cli", *arguments]
+        subprocess.run(command, env={**os.environ, **self._environ()}, cwd=ROOT, check=True, capture_output=True)
 
     def adopt(self, name: str, pid: int) -> None:
         """Take a process for one that was started here."""

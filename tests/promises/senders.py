@@ -37,15 +37,18 @@ class Senders:
     port: Callable[[], int]  # asked before every connection: machines come and go
     clients: int = 8
     customer_of: Callable[[int], str] = lambda _index: "acme"
+    first: int = 0
     most: int | None = None
+    pause: float = 0.0  # seconds between two events of a client
     acknowledged: dict[int, str] = field(default_factory=dict)  # the event's id by the call's index
     refused: int = 0  # answers that were none, or no 200
-    _indices: Iterator[int] = field(default_factory=count)
+    _indices: Iterator[int] = field(init=False)
     _stop: threading.Event = field(default_factory=threading.Event)
     _more: threading.Condition = field(default_factory=threading.Condition)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Senders:
+        self._indices = count(self.first)
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self.clients)]
         for thread in self._threads:
             thread.start()
@@ -64,26 +67,29 @@ class Senders:
                 assert self._more.wait(until - monotonic()), f"{len(self.acknowledged)} of {number} are acknowledged"
 
     def _run(self) -> None:
-        connection: HTTPConnection | None = None
-        while not self._stop.is_set():
+        connection = HTTPConnection("127.0.0.1", self.port(), timeout=20)
+        while not self._stop.wait(self.pause):
             index = next(self._indices)
             if self.most is not None and index >= self.most:
-                return
-            body = json.dumps(call_of(index))
+                break
             while not self._stop.is_set():
-                try:
-                    connection = connection or HTTPConnection("127.0.0.1", self.port(), timeout=20)
-                    connection.request("POST", f"/{self.customer_of(index)}/calllog", body, HEADERS)
-                    answer = connection.getresponse()
-                    told = json.loads(answer.read() or b"{}")
-                    if answer.status == 200:
-                        with self._more:
-                            self.acknowledged[index] = told["id"]
-                            self._more.notify_all()
-                        break
-                except (OSError, HTTPException, ValueError):
-                    if connection:
-                        connection.close()
-                    connection = None
+                if event_id := self._send(connection, index):
+                    with self._more:
+                        self.acknowledged[index] = event_id
+                        self._more.notify_all()
+                    break
+                connection.close()
+                connection = HTTPConnection("127.0.0.1", self.port(), timeout=20)
                 self.refused += 1
                 self._stop.wait(PAUSE)
+        connection.close()
+
+    def _send(self, connection: HTTPConnection, index: int) -> str | None:
+        """Return the id under which the event is kept; ``None`` when nobody says so."""
+        try:
+            connection.request("POST", f"/{self.customer_of(index)}/calllog", json.dumps(call_of(index)), HEADERS)
+            with connection.getresponse() as answer:
+                told = json.loads(answer.read() or b"{}")
+                return str(told["id"]) if answer.status == 200 else None
+        except (OSError, HTTPException, ValueError):
+            return None

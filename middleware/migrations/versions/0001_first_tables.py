@@ -139,6 +139,7 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     op.create_index("delivery_due", "delivery", ["tenant", "channel", "state", "due_at"], if_not_exists=True)
+    op.create_index("delivery_next", "delivery", ["tenant", "channel", "state", "call_seq"], if_not_exists=True)
     op.create_index("delivery_state", "delivery", ["state", "tenant"], if_not_exists=True)
     op.create_table(
         "event",
@@ -160,7 +161,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant", "sender", "key", "digest"),
         if_not_exists=True,
     )
-    op.create_index("event_queued", "event", ["state", "seq"], if_not_exists=True)
+    op.create_index("event_queued", "event", ["state", "tenant", "seq"], if_not_exists=True)
     op.create_index("ix_event_call_seq", "event", ["call_seq"], if_not_exists=True)
     op.create_table(
         "logged_call",

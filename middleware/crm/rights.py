@@ -1,0 +1,18 @@
+"""What ``check`` finds out by reading one record of a kind."""
+
+from __future__ import annotations
+
+from middleware.crm.base import Context, Finding
+from middleware.errors import CRMAuthError, CRMRejectedError
+
+
+def try_reading(right: str, path: str, ctx: Context) -> Finding:
+    """Return whether one record can be read from ``path``; ``right`` names what that needs.
+
+    The CRM's own words stay out of it: some repeat the token that they were sent.
+    """
+    try:
+        ctx.http.get(path, params={"limit": "1"})
+    except (CRMAuthError, CRMRejectedError) as error:
+        return Finding(ok=False, message=f"{right}: {error}")
+    return Finding(ok=True, message=right)
