@@ -29,7 +29,7 @@ from middleware.model.phone import PhoneNumber
 OBJECTS = "crm/v3/objects"
 PAGE = 100  # records; HubSpot's most
 MOST_FOUND = 10_000  # records of one search; HubSpot answers 400 beyond
-LATEST = 30  # of a type are read, by id: the ten latest by date are among them
+LATEST = 30  # of a type are read: those that were created last
 PAUSES = {"SECONDLY": timedelta(seconds=1), "DAILY": timedelta(hours=1)}  # by the limit that was reached
 READ = "crm.objects.contacts.read"  # of contacts and of most that hangs on them
 SCOPES = {"deals": "crm.objects.deals.read", "tickets": "tickets", "emails": "sales-email-read"}

@@ -124,7 +124,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
         """Read the latest notes."""
         asked = {"person_id": contact.id, "sort": "add_time DESC", "limit": "50"}
-        found = records(ctx.http.get(f"{V1}/notes", params=asked).json(), "data", is_optional=True)  # null for none
+        found = _listed(ctx.http.get(f"{V1}/notes", params=asked).json())
         return [READER.activity(Note, {**row(one, NOTE), "link": self._page("person", contact.id)}) for one in found]
 
     def find_deals(self, contact: Contact, ctx: Context) -> Iterable[Deal]:
@@ -192,7 +192,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     def find_logged_call(self, call: CallRecord, ctx: Context) -> LoggedCall | None:
         """Look for the key in the latest call logs of the token's user, then in all activities since the call."""
         logs = ctx.http.get(f"{V1}/callLogs", params={"limit": "50"}).json()
-        for one in records(logs, "data", is_optional=True):
+        for one in _listed(logs):
             if call.key in text(one, "note"):
                 return self._logged(one)
         since = f"{_utc(call.ended_at - timedelta(hours=1), 'T')}Z"  # clocks differ
@@ -216,7 +216,9 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
 
     def has_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> bool:
         """Ask the call log."""
-        return scalar(ctx.http.get(self._call_log(logged)).json(), "data.has_recording") is True
+        answer = ctx.http.get(self._call_log(logged)).json()
+        required(answer, "data.id")  # else it is no call log
+        return scalar(answer, "data.has_recording") is True
 
     def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
         """Create a task that is due a day after the call, unless one of the person's activities holds its key."""
@@ -293,7 +295,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         """Return the field that says whose it is; an owner may be named by e-mail, which costs a request."""
         if owner and "@" in owner:
             asked = {"term": owner, "search_by_email": "1"}
-            found = records(ctx.http.get(f"{V1}/users/find", params=asked).json(), "data", is_optional=True)
+            found = _listed(ctx.http.get(f"{V1}/users/find", params=asked).json())
             owner = required(found[0], "id") if found else None
         return {field: _id(owner)} if owner else {}
 
@@ -313,6 +315,11 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
 
     def _page(self, kind: str, record: str) -> str:
         return f"{self.base_url}/{kind}/{url_segment(record)}"
+
+
+def _listed(answer: object) -> list[dict[str, Any]]:
+    """Return the list of an answer of v1, which is null when it is empty."""
+    return records(answer, "data", is_optional=value(answer, "success") is True)
 
 
 def _ids(logged: LoggedCall) -> tuple[str, str]:

@@ -8,7 +8,18 @@ from pathlib import Path
 import click
 
 from middleware import __version__
-from middleware.cli import calls, customers, database, lookups, monitoring, privacy, recordings, running, trigger
+from middleware.cli import (
+    adapter,
+    calls,
+    customers,
+    database,
+    lookups,
+    monitoring,
+    privacy,
+    recordings,
+    running,
+    trigger,
+)
 from middleware.errors import M8CRMError
 
 
@@ -47,5 +58,6 @@ for command in (
     *privacy.COMMANDS,
     *monitoring.COMMANDS,
     *database.COMMANDS,
+    *adapter.COMMANDS,
 ):
     main.add_command(command)

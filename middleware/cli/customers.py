@@ -100,8 +100,9 @@ def _check_crm(tenant: Tenant, source: Source) -> list[dict[str, Any]]:
 
 
 @click.command()
+@click.option("--rst", "as_rst", is_flag=True, help="Print the table as README.rst has it.")
 @json_option
-def adapters(as_json: bool) -> None:
+def adapters(as_json: bool, as_rst: bool) -> None:
     """Show which CRMs can be connected and what each adapter can do."""
     from rich.console import Console
     from rich.table import Table
@@ -114,12 +115,24 @@ def adapters(as_json: bool) -> None:
         matrix = {name: {"label": kind.label, "can": sorted(kind.capabilities())} for name, kind in known.items()}
         print_json({"adapters": matrix, "broken": broken_adapters()})
         return
+    if as_rst:
+        heads = [["", *(kind.label for kind in known.values())]]
+        rows = [
+            [f"``{m}``", *("yes" if m in k.capabilities() else "" for k in known.values())] for m in OPTIONAL_METHODS
+        ]
+        click.echo(_list_table(heads + rows))
+        return
     table = Table("", *known)
     for method in OPTIONAL_METHODS:
         table.add_row(method, *("yes" if method in kind.capabilities() else "" for kind in known.values()))
     Console().print(table)
     for where, why in broken_adapters().items():
         click.secho(f"{where}: {why}", fg="red")
+
+
+def _list_table(rows: list[list[str]]) -> str:
+    lines = [f"   {'* -' if not place else '  -'} {cell}".rstrip() for row in rows for place, cell in enumerate(row)]
+    return "\n".join([".. list-table::", "   :header-rows: 1", "", *lines])
 
 
 @click.group()

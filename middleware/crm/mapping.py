@@ -39,7 +39,7 @@ class Reader:
         """Return the contacts; rows with the same ``id`` are one with several numbers, e-mails and fields."""
         grouped: dict[str, list[Record]] = {}
         for row in rows:
-            if row.get("id") is None:
+            if _is_empty("id", row.get("id")):
                 raise CRMResponseError(f"{self.where}: the column id is missing or empty")
             grouped.setdefault(_text(row["id"]), []).append(row)
         return [self._contact(contact_id, several) for contact_id, several in grouped.items()]
@@ -48,7 +48,9 @@ class Reader:
         """Return the row as an activity of ``kind``."""
         known = {field.name for field in fields(kind)}
         filled = {
-            name: self._value(name, value) for name, value in row.items() if name in known and value not in (None, "")
+            name: self._value(name, value)
+            for name, value in row.items()
+            if name in known and not _is_empty(name, value)
         }
         for name in required_columns(kind):
             if filled.get(name) is None:
@@ -58,7 +60,7 @@ class Reader:
     def _contact(self, contact_id: str, rows: list[Record]) -> Contact:
         first = rows[0]
         single = _single_columns() & first.keys()
-        known = {name: self._value(name, first[name]) for name in single if first[name] not in (None, "")}
+        known = {name: self._value(name, first[name]) for name in single if not _is_empty(name, first[name])}
         return Contact(
             **{"display_name": "", **known},
             id=contact_id,
@@ -120,6 +122,11 @@ def _single_columns() -> set[str]:
     return {field.name for field in fields(Contact)} - {"id", "numbers", "emails", "fields"}
 
 
+def _is_empty(column: str, value: object) -> bool:
+    """Whether there is nothing; some CRMs (Odoo) write ``false`` for it."""
+    return value is None or value == "" or (isinstance(value, bool) and column not in _FLAGS)
+
+
 def _text(value: object) -> str:
     return bytes(value).decode(errors="replace") if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
@@ -134,7 +141,7 @@ def _repeated(rows: list[Record], column: str, make: Callable[[str, str | None],
         make(_text(row[name]), _text(row[comment]) if row.get(comment := f"{name}_comment") else None)
         for row in rows
         for name in names
-        if row[name] not in (None, "")
+        if not _is_empty(name, row[name])
     ]
     return tuple(dict.fromkeys(found))
 
@@ -145,6 +152,6 @@ def _facts(rows: list[Record]) -> tuple[Field, ...]:
         Field(title=name.removeprefix("field_").replace("_", " ").capitalize(), comment=_text(value))
         for row in rows
         for name, value in row.items()
-        if name.startswith("field_") and value not in (None, "")
+        if name.startswith("field_") and not _is_empty(name, value)
     ]
     return tuple(dict.fromkeys(found))

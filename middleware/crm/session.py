@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 
-from middleware.crm.transport import Transport
+from middleware.crm.transport import Answer, Transport
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -43,7 +43,14 @@ Classify = Callable[[requests.Response], CRMError | None]
 Guard = Callable[[], AbstractContextManager[None]]  # around every request: what protects the account
 
 
-_transport = Transport()
+class Sender(Protocol):
+    """Who sends a prepared request and returns the whole answer; the conformance kit brings one of its own."""
+
+    def send(self, request: requests.PreparedRequest, crm: str, host: str, seconds: float, max_bytes: int) -> Answer:
+        """See :meth:`middleware.crm.transport.Transport.send`."""
+
+
+_transport: Sender = Transport()
 
 
 class CRMSession:
@@ -57,6 +64,7 @@ class CRMSession:
         classify: Classify | None = None,
         guard: Guard = nullcontext,
         max_bytes: int = MAX_BYTES,
+        sender: Sender | None = None,
     ) -> None:
         self._base_url = (base_url or "").rstrip("/")
         self._deadline = deadline
@@ -64,6 +72,7 @@ class CRMSession:
         self._classify = classify
         self._guard = guard
         self._max_bytes = max_bytes
+        self._sender = sender
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
         """Send GET; see :meth:`request`."""
@@ -103,7 +112,8 @@ class CRMSession:
         if self._deadline.is_over:  # nothing is sent, and nothing is known of the CRM
             raise CRMTimeoutError(f"no time was left to ask {host}")
         with self._guard():
-            response = _transport.send(request, self._base_url, host, self._deadline.remaining, self._max_bytes)
+            send = (self._sender or _transport).send
+            response = send(request, self._base_url, host, self._deadline.remaining, self._max_bytes)
             error = self._classify(response) if self._classify else None
             error = error or _error_of(response, host)
             if error is not None:

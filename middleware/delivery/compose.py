@@ -18,8 +18,12 @@ MAX_BODY = 30_000  # characters; Salesforce takes 32,000
 MAX_ITEMS = 50  # action items, stages and further facts
 SHORTER = (16_000, 4_000, 400)  # characters of a text: shorter ones are tried until the body fits
 SUBJECT = """\
-{{ direction }} call{% if agent %} with {{ agent }}{% endif %}
-{% if outcome and outcome != "Answered" %}: {{ outcome }}{% elif duration %}, {{ duration }}{% endif %}"""
+{{ direction }} call{% if outcome and outcome != "Answered" %}
+{% if agent %}{{ " for " if direction == "Inbound" else " by " }}{{ agent }}{% endif %}
+: {{ outcome }}{% else %}
+{% if agent %} with {{ agent }}{% endif %}
+{% if duration %}, {{ duration }}{% endif %}
+{% endif %}"""
 BODIES: dict[LogFormat, str] = {
     "text": """\
 {% for fact in facts %}

@@ -177,10 +177,11 @@ class Worker:
     def _mind_the_clock(self) -> None:
         """When the clock was put back, have nothing wait for moments that have been already."""
         offset = self._inbox.now().timestamp() - self._clock()
-        jump, self._offset = self._offset - offset, offset
+        jump = self._offset - offset
         if jump > JUMP:
             log.warning("clock_was_put_back", seconds=round(jump))
             self._queue.put_back(jump)
+        self._offset = offset  # not before: a database that is away does not make it undone
 
     def _purge(self) -> None:
         """Once an hour, remove what has been kept long enough."""

@@ -6,6 +6,7 @@ Hand-written: werkzeug and urllib split the pairs, and no library that is kept u
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,6 +21,8 @@ FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 MAX_PAIRS = 1000  # a CDR has about a hundred
 MAX_LEVELS = 8
+# a number, or the offset of a moment, whose sender did not write %2B
+_FORGOTTEN_PLUS = re.compile(r"^ (?=[1-9][\d ().-]{5,20}$)|(?<=T\d\d:\d\d:\d\d) (?=\d\d:?\d\d$)")
 Pairs = list[tuple[str, str]]
 
 
@@ -30,9 +33,10 @@ def read_pairs(raw: bytes, content_type: str) -> Pairs:
         return _read_parts(raw, options)
     try:
         text = raw.decode("utf-8", errors="replace")
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PAIRS)
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PAIRS)
     except ValueError:
         raise UnreadableBody("The form has too many fields.") from None
+    return [(name, _FORGOTTEN_PLUS.sub("+", value)) for name, value in pairs]
 
 
 def _read_parts(raw: bytes, options: dict[str, str]) -> Pairs:

@@ -221,6 +221,16 @@ def test_form_is_the_same_call(form: list[tuple[str, str]]) -> None:
     assert parsed == parse_cdr(CDR_EXAMPLE)
 
 
+@pytest.mark.parametrize("number", ["4790000001", "47 900 00 001", "47-900-00-001"])
+@pytest.mark.parametrize("offset", ["01:00", "0100"])
+def test_plus_that_was_not_encoded_is_a_plus(number: str, offset: str) -> None:
+    """A sender who forgets ``%2B`` calls from the country that he names, at the moment that he names."""
+    raw = f"cdr[id]=1&cdr[cliNum]=+{number}&cdr[cliName]= 4 Ever&cdr[start]=2024-05-29T09:37:35+{offset}".encode()
+    event = RECEIVERS["cdr"].parse_stored(raw, "application/x-www-form-urlencoded")
+    assert (event.from_number, event.caller_name) == (f"+{number}", "4 Ever")
+    assert event.started_at == datetime(2024, 5, 29, 8, 37, 35, tzinfo=UTC)
+
+
 def test_multipart_form_is_the_same_call() -> None:
     """A CDR as multipart form data is understood, too."""
     parts = [f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in FORMS["bracketed"]]

@@ -14,6 +14,7 @@ from middleware.crm.budget import Budget, Lane
 from middleware.errors import (
     CRMAuthError,
     CRMError,
+    CRMNotFoundError,
     CRMRejectedError,
     CRMResponseError,
     CRMTimeoutError,
@@ -60,6 +61,7 @@ class Asked:
         (CRMUnavailableError("x"), "unavailable"),
         (RateLimitedError("x"), "rate_limited"),
         (CRMAuthError("x"), "refused_credentials"),
+        (CRMNotFoundError("x"), "not_found"),
         (CRMRejectedError("x"), "rejected"),
         (CRMResponseError("x"), "unreadable"),
         (UnsupportedError("x"), "failed"),

@@ -98,7 +98,7 @@ def test_everything_known_is_in_the_log(log_format: LogFormat) -> None:
     assert re.search(r"Campaign:\s+Spring", seen)
 
 
-_OUT = {"from_number": OWN, "to_number": CALLER, "direction": Direction.OUTBOUND}
+_OUT: dict[str, Any] = {"from_number": OWN, "to_number": CALLER, "direction": Direction.OUTBOUND}
 
 
 @pytest.mark.parametrize(
@@ -159,6 +159,13 @@ def test_contact_is_on_the_other_side(facts: dict[str, Any], direction: Directio
 def test_moment_that_a_sender_tells_is_in_the_customers_zone(told: str, shown_as: str) -> None:
     """People read every moment in their own zone, also one that has no field of its own."""
     assert f"Recorded at: {shown_as}" in compose(facts={"Recorded at": told}).body
+
+
+def test_who_only_rang_spoke_with_nobody() -> None:
+    """The subject says for whom a missed call was, and who called in vain; only who spoke did so with somebody."""
+    assert compose(agent="Bo", ending=Ending.ANSWERED).subject == "Inbound call with Bo"
+    assert compose(agent="Bo", ending=Ending.MISSED).subject == "Inbound call for Bo: Missed"
+    assert compose(agent="Bo", ending=Ending.MISSED, **_OUT).subject == "Outbound call by Bo: Not answered"
 
 
 def test_length_that_nobody_told_is_not_zero() -> None:

@@ -74,7 +74,12 @@ def test_one_search_finds_every_spelling_in_every_phone_property(crm: RecordedCr
     groups = crm.sent[0].body["filterGroups"]
     assert len(groups) <= 5  # HubSpot's limit
     filters = {group["filters"][0]["propertyName"]: group["filters"][0] for group in groups}
-    assert filters["hs_searchable_calculated_mobile_number"]["value"] == "*01740605"
+    assert filters["hs_searchable_calculated_mobile_number"] == {
+        "propertyName": "hs_searchable_calculated_mobile_number",
+        "operator": "CONTAINS_TOKEN",
+        "value": "*01740605",
+    }
+    assert filters["assistant_phone"]["operator"] == "IN"
     assert {"+46701740605", "0701740605", "070-174 06 05"} <= set(filters["assistant_phone"]["values"])
 
 
@@ -148,6 +153,16 @@ def test_more_than_a_page_of_a_type_is_searched(crm: RecordedCrm) -> None:
         "value": "51101",
     }
     assert asked["sorts"] == [{"propertyName": "hs_timestamp", "direction": "DESCENDING"}]
+
+
+def test_the_latest_of_many_are_read(crm: RecordedCrm) -> None:
+    """Of a page of ids in any order the highest are read: they were created last."""
+    ids = [str(number) for number in (*range(95, 120), *range(40, 95))]
+    links = {"results": [{"id": one, "type": "contact_to_note"} for one in ids]}
+    crm.answers["GET /crm/v3/objects/contacts/51101"] = (200, {"id": "51101", "associations": {"notes": links}})
+    adapter = hubspot()
+    list(adapter.find_notes(ADA, context(adapter)))
+    assert {one["id"] for one in crm.sent[-1].body["inputs"]} == {str(number) for number in range(90, 120)}
 
 
 def test_a_type_that_may_not_be_read_spoils_no_other(crm: RecordedCrm) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -154,7 +155,8 @@ def test_no_notes_are_null(crm: RecordedCrm) -> None:
 def test_a_call_is_one_write_with_its_key(crm: RecordedCrm) -> None:
     """One request writes numbers, times in UTC, outcome, owner, person, and the key in the note."""
     adapter = pipedrive()
-    assert adapter.log_call(call(owner="471100"), ADA, context(adapter)) == LOGGED
+    started = datetime(2026, 1, 15, 10, 30, 5, tzinfo=ZoneInfo("Europe/Stockholm"))
+    assert adapter.log_call(call(owner="471100", started_at=started), ADA, context(adapter)) == LOGGED
     assert crm.told == ["POST /v1/callLogs"]
     assert crm.sent[0].body == {
         "subject": "Inbound call",
