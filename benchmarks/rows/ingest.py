@@ -55,26 +55,28 @@ def measure(rounds: int) -> list[Figure]:
         crm = {"BENCH_CRM": stub.url("acme").removesuffix("/acme")}
         telling = stack.enter_context(run_gthread("benchmarks.bare:app", environ=naive | crm))
         for round_ in range(rounds):
+            asks = {sender: list(islice(events[sender], MANY)) for sender in RECEIVERS}
+            for sender, samples in found.items():  # at first, while the disk has nothing left to do
+                load = run_open(delivering.port, evenly(asks[sender][: RATE * SECONDS], rate=RATE, seconds=SECONDS))
+                assert not load.wrong, f"{load.wrong} events of {sender} were refused"
+                samples.p50.append(load.percentile(50))
+                samples.p99.append(load.percentile(99))
+                say(f"ingest {round_ + 1}/{rounds} {sender}: p99 {samples.p99[-1]:.1f} ms at {RATE}/s")
             for sender, samples in found.items():
                 stored, cpu = _stored(quick), ours.cpu()
-                asks = list(islice(events[sender], MANY))
-                closed = run_closed(ours.port, asks, seconds=SECONDS, connections=CLIENTS)
+                closed = run_closed(ours.port, asks[sender], seconds=SECONDS, connections=CLIENTS)
                 new = _stored(quick) - stored
                 assert not closed.failed, f"{closed.failed} events of {sender} were refused"
                 assert new >= closed.answers, f"{closed.answers} events of {sender} were acknowledged, {new} are stored"
                 samples.rates.append(closed.per_second)
                 samples.costs.append((ours.cpu() - cpu) / closed.answers * 1e6)
-                load = run_open(delivering.port, evenly(asks[: RATE * SECONDS], rate=RATE, seconds=SECONDS))
-                assert not load.wrong, f"{load.wrong} events of {sender} were refused"
-                samples.p50.append(load.percentile(50))
-                samples.p99.append(load.percentile(99))
                 told = f"{samples.rates[-1]:,.0f} acks/s, {samples.costs[-1]:.0f} µs of CPU each"
-                say(f"ingest {round_ + 1}/{rounds} {sender}: {told}; p99 {samples.p99[-1]:.1f} ms at {RATE}/s")
-                if sender == CONTROLLED:
-                    control.rates.append(run_closed(plain.port, asks, seconds=SECONDS, connections=CLIENTS).per_second)
-                    late = run_open(telling.port, evenly(asks[:RATE], rate=RATE, seconds=1))
-                    control.p99.append(late.percentile(99))
-                    say(f"ingest {round_ + 1}/{rounds} controls: {control.rates[-1]:,.0f} acks/s; {late.slowest:.1f} s")
+                say(f"ingest {round_ + 1}/{rounds} {sender}: {told}")
+            plain_rate = run_closed(plain.port, asks[CONTROLLED], seconds=SECONDS, connections=CLIENTS)
+            control.rates.append(plain_rate.per_second)
+            late = run_open(telling.port, evenly(asks[CONTROLLED][:RATE], rate=RATE, seconds=1))
+            control.p99.append(late.percentile(99))
+            say(f"ingest {round_ + 1}/{rounds} controls: {control.rates[-1]:,.0f} acks/s; {late.slowest:.1f} s")
     return [figure for sender, samples in found.items() for figure in _figures(sender, samples, control)]
 
 
