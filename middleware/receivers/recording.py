@@ -40,15 +40,25 @@ class RecordingSchema(EventSchema):
 _schema = RecordingSchema()
 
 
+def read_recording(document: object) -> dict[str, Any]:
+    """Return the fields; raises ``FieldErrors`` when the schema does not understand the document."""
+    return load(_schema, document)
+
+
+def key_of(loaded: dict[str, Any]) -> str:
+    """Return the call's id."""
+    return loaded["id"]  # type: ignore[no-any-return]
+
+
 def parse_recording(document: object) -> CallEvent:
     """Return what is told; raises ``FieldErrors`` when the schema does not understand the document."""
-    loaded = load(_schema, document)
+    loaded = read_recording(document)
     recorder = loaded["recorderId"]
     is_mail = "@" in (recorder or "")
     return CallEvent(
         sender=SENDER,
         kind=EventKind.RECORDING,
-        key=loaded["id"],
+        key=key_of(loaded),
         call_ids=(call_id(SENDER, loaded["id"]),),
         direction=_direction(loaded["direction"]),
         from_number=loaded["callerNumber"],

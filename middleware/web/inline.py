@@ -172,6 +172,8 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._guard(self._write_on, connection)
         elif connection.state is State.CLOSING:
             self._guard(self._linger, connection)
+        else:
+            self._watch(connection)
 
     def _guard(self, step: Callable[[Connection], None], connection: Connection) -> None:
         try:
@@ -364,10 +366,10 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         asked, connection.asked = connection.asked, None
         if asked is None and connection.more is None:
             connection.begin(time.monotonic())
-        self._watch(connection)  # first: a thread may be done at once
-        if asked and self.fast:
+        if asked and self.fast:  # it is soon over: the poller goes on watching, unless more comes meanwhile
             self._begin(connection, self.fast, asked)
             return
+        self._watch(connection)  # first: a thread may be done at once
         try:
             self.enqueue_req(connection)
         except RuntimeError:  # no thread can be started: the machine has too many
