@@ -54,7 +54,7 @@ event = Table(
     Column("raw", LargeBinary, nullable=False),
     Column("received_at", Float, nullable=False),
     Column("state", String(16), nullable=False),  # queued, planned, quarantined, purged
-    Column("reason", Text),  # field errors as JSON
+    Column("reason", Text),  # field errors as JSON; of a planned event, a remark
     Column("call_seq", ForeignKey("call.seq"), index=True),
     Index("event_queued", "state", "tenant", "seq"),
     Index("event_tenant", "tenant", "seq"),

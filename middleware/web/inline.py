@@ -128,7 +128,12 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         # what only gunicorn does: the access log, a prefix of all paths, one request a connection
         if self.keepalive and not (self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):
             self.fast = FastPath(
-                tenants=parts.tenants, lookups=parts.lookups, inbox=parts.inbox, key=parts.key, lines=self.lines
+                tenants=parts.tenants,
+                lookups=parts.lookups,
+                inbox=parts.inbox,
+                guesses=parts.guesses,
+                key=parts.key,
+                lines=self.lines,
             )
 
     def run(self) -> None:
@@ -337,7 +342,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return None
         try:
             request = read_plain(head)
-            asked = self.fast.read(request, body) if request else None
+            asked = self.fast.read(request, body, connection.peer) if request else None
             if request and asked:
                 answer = self.fast.ready(asked, self._server(is_kept=request.keep_alive))
                 connection.asked, connection.keep_alive = None if answer else asked, request.keep_alive
