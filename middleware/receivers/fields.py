@@ -140,17 +140,23 @@ class Flag(fields.Boolean):
 
 
 class Span(fields.Float):
-    """A span, in ``unit`` on the wire; form data has it as a text."""
+    """A span, in ``unit`` on the wire; form data has it as a text.
 
-    def __init__(self, unit: timedelta, description: str = "") -> None:
+    Where it ``may_be_odd``, one that is no span is as good as missing.
+    """
+
+    def __init__(self, unit: timedelta, description: str = "", *, may_be_odd: bool = False) -> None:
         super().__init__(allow_none=True, load_default=None, metadata={"description": description})
         self._unit = unit
+        self._may_be_odd = may_be_odd
 
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: Any) -> timedelta | None:  # type: ignore[override]
         if value == "":
             return None
         number = _number(value)
         if number is None or not 0 <= number <= _LONGEST / self._unit:
+            if self._may_be_odd:
+                return None
             raise ValidationError("Not a span in range.")
         return number * self._unit
 
