@@ -12,3 +12,15 @@ def url_segment(text: str) -> str:
     if text in ("", ".", ".."):
         raise CRMRejectedError("the id is none")
     return quote(text, safe="")
+
+
+def is_decimal(text: str) -> bool:
+    """Whether ``text`` can be an id in a CRM whose ids are numbers."""
+    return text.isascii() and text.isdecimal()
+
+
+def decimal_id(text: str) -> int:
+    """Return an id as the number that it is in the CRM; another text is refused, and never told."""
+    if not is_decimal(text):
+        raise CRMRejectedError("an id of this CRM's is a number; an owner's stands in [calls.owners]")
+    return int(text)

@@ -13,6 +13,7 @@ import pytest
 
 from adapters.hubspot import HubSpotAdapter, HubSpotSettings
 from adapters.pipedrive import PipedriveAdapter, PipedriveSettings
+from adapters.upsales import UpsalesAdapter, UpsalesSettings
 from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
 from middleware.crm.context import build_context
 from middleware.crm.settings import Secret
@@ -41,6 +42,7 @@ CALL = CallRecord(
 MADE: dict[str, Callable[[], CRMAdapter[Any]]] = {
     "pipedrive": lambda: PipedriveAdapter(PipedriveSettings(token=Secret("t"), company="nordlys")),
     "hubspot": lambda: HubSpotAdapter(HubSpotSettings(token=Secret("t"))),
+    "upsales": lambda: UpsalesAdapter(UpsalesSettings(token=Secret("t"))),
 }
 
 
