@@ -8,7 +8,6 @@ of activities and appointments, creating an activity, and the pages that links l
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from middleware.crm.reading import number as read_number
 from middleware.crm.reading import records, required, row, scalar, text, value
 from middleware.crm.rights import try_reading
 from middleware.crm.settings import Secret
+from middleware.crm.spellings import endings
 from middleware.errors import CRMError, UnsupportedError
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, LoggedCall
@@ -33,9 +33,7 @@ from middleware.model.phone import PhoneNumber
 
 LATEST = "30"  # of a type are read
 PAGE = 250  # contacts, some 2 kB each
-SHORTEST = 5  # digits that are searched for
 MOST_DESCRIPTION, MOST_URL = 100, 512  # characters
-SEPARATORS = ("", " ", "-", ".")
 HIDDEN = ("isArchived", "private")  # a ticket, an appointment
 READER = Reader(where="Upsales")
 Row = dict[str, Any]
@@ -138,7 +136,7 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
 
     def find_contacts(self, number: PhoneNumber, ctx: Context) -> Iterable[Contact]:
         """Search both phone fields once, for the end of the number as people group and separate its digits."""
-        either = [[{"a": field, "c": "src", "v": end}] for field in ("phone", "cellPhone") for end in _ends(number)]
+        either = [[{"a": field, "c": "src", "v": end}] for field in ("phone", "cellPhone") for end in endings(number)]
         asked = {"q": json.dumps({"or": {"q": either}}), "sort": "-modDate", "limit": "50"}
         return [_contact(one) for one in records(ctx.http.get("contacts", params=asked).json(), "data")]
 
@@ -274,13 +272,6 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
             if (text(one, "activityType.id") == str(self.settings.call_type)) == is_call:
                 read = {"link": _page(contact.id)} | {k: v for k, v in row(one, COLUMNS[path]).items() if v is not None}
                 yield READER.activity(kind, read | (COMPLETE[path](one) if path in COMPLETE else {}))
-
-
-def _ends(number: PhoneNumber) -> list[str]:
-    """Return the number without its area code in the ways to write it: ``1740605``, ``174 06 05``, ``174-06-05``."""
-    groups = re.findall(r"\d+", number.national)
-    groups = groups[1:] if sum(map(len, groups[1:])) >= SHORTEST else groups
-    return list(dict.fromkeys(separator.join(groups) for separator in SEPARATORS))
 
 
 def _contact(found: Mapping[str, Any]) -> Contact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from middleware.errors import CRMRejectedError
@@ -24,3 +25,9 @@ def decimal_id(text: str) -> int:
     if not is_decimal(text):
         raise CRMRejectedError("an id of this CRM's is a number; an owner's stands in [calls.owners]")
     return int(text)
+
+
+def check_subdomain(setting: str, value: str, domain: str) -> None:
+    """Raise ``ValueError`` unless ``value`` can stand before ``domain``: credentials go to no other host."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", value):
+        raise ValueError(f'{setting}: write what stands before .{domain} in your browser, e.g. "acme"')

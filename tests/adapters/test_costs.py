@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from adapters.freshdesk import FreshdeskAdapter, FreshdeskSettings
 from adapters.hubspot import HubSpotAdapter, HubSpotSettings
 from adapters.pipedrive import PipedriveAdapter, PipedriveSettings
 from adapters.upsales import UpsalesAdapter, UpsalesSettings
@@ -42,6 +43,7 @@ CALL = CallRecord(
 MADE: dict[str, Callable[[], CRMAdapter[Any]]] = {
     "pipedrive": lambda: PipedriveAdapter(PipedriveSettings(token=Secret("t"), company="nordlys")),
     "hubspot": lambda: HubSpotAdapter(HubSpotSettings(token=Secret("t"))),
+    "freshdesk": lambda: FreshdeskAdapter(FreshdeskSettings(token=Secret("t"), domain="nordlys")),
     "upsales": lambda: UpsalesAdapter(UpsalesSettings(token=Secret("t"))),
 }
 
