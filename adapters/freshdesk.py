@@ -17,9 +17,10 @@ from middleware.crm.base import Context, CRMAdapter, Finding
 from middleware.crm.budget import Budget
 from middleware.crm.form import FileForm
 from middleware.crm.mapping import Reader
+from middleware.crm.mark import is_marked, mark
 from middleware.crm.owner import find_owner
 from middleware.crm.quote import check_subdomain, decimal_id, is_decimal, url_segment
-from middleware.crm.reading import records, required, row, scalar, text
+from middleware.crm.reading import columns, records, required, row, scalar, text
 from middleware.crm.rights import try_reading
 from middleware.crm.settings import Secret
 from middleware.crm.spellings import spellings
@@ -40,22 +41,8 @@ STATUSES = {"2": "Open", "3": "Pending", "4": "Resolved", "5": "Closed"}  # a he
 READER = Reader(where="Freshdesk")
 Row = dict[str, Any]
 
-CONTACT = {
-    "id": "id",
-    "display_name": "name",
-    "title": "job_title",
-    "email": "email",
-    "number": "phone",
-    "number_2": "mobile",
-    "updated_at": "updated_at",
-}
-TICKET = {
-    "timestamp": "updated_at",
-    "created_date": "created_at",
-    "header": "subject",
-    "body": "description",
-    "custom_description": "type",
-}
+CONTACT = columns("id display_name=name title=job_title email number=phone number_2=mobile updated_at")
+TICKET = columns("timestamp=updated_at created_date=created_at header=subject body=description custom_description=type")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +124,7 @@ class FreshdeskAdapter(CRMAdapter[FreshdeskSettings]):
         since = _utc(call.ended_at - timedelta(hours=1))  # clocks differ
         asked = {"updated_since": since, "order_by": "created_at", "order_type": "desc", "include": "description"}
         for one in self._pages("tickets", asked, ctx):
-            if call.key in text(one, "description_text").split():
+            if is_marked(scalar(one, "description_text"), call.key):
                 return self._logged(one)
             if text(one, "created_at") < since:
                 return None
@@ -163,9 +150,9 @@ class FreshdeskAdapter(CRMAdapter[FreshdeskSettings]):
     def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
         """Create an open ticket, since Freshdesk has no tasks, unless one of the contact's has its key."""
         key = call.task_key(text)
-        if any(key in str(scalar(one, "description_text")) for one in self._tickets(contact, ctx)):
+        if any(is_marked(scalar(one, "description_text"), key) for one in self._tickets(contact, ctx)):
             return
-        asked = {"subject": text[:MOST_SUBJECT], "description": _keyed(escape(text), key), "status": OPEN}
+        asked = {"subject": text[:MOST_SUBJECT], "description": mark(escape(text), key, is_html=True), "status": OPEN}
         self._create(asked | {"requester_id": decimal_id(contact.id)}, call.owner, ctx)
 
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
@@ -219,11 +206,7 @@ class FreshdeskAdapter(CRMAdapter[FreshdeskSettings]):
 
 
 def _texts(call: CallRecord) -> Row:
-    return {"subject": call.subject[:MOST_SUBJECT], "description": _keyed(call.body, call.key)}
-
-
-def _keyed(body: str, key: str) -> str:
-    return f"{body}<p>m8crm {escape(key)}</p>"
+    return {"subject": call.subject[:MOST_SUBJECT], "description": mark(call.body, call.key, is_html=True)}
 
 
 def _utc(moment: datetime) -> str:

@@ -3,6 +3,8 @@
 Sources: Upsales' Postman collection (filters, limits, phone calls, ``q`` with ``or``) and answers of its sandbox.  Not
 verified against a live account: ``src`` (part of a text), which only Upsales' own pages use, the filter ``contact.id``
 of activities and appointments, creating an activity, and the pages that links lead to.
+
+Longer than others: two ways to log a call, since a phone call of Upsales has no text and an activity no duration.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from middleware.crm.base import Context, CRMAdapter, Finding, Response
 from middleware.crm.budget import Budget
 from middleware.crm.limits import rate_limited
 from middleware.crm.mapping import Reader
+from middleware.crm.mark import is_marked, mark
 from middleware.crm.owner import find_owner
 from middleware.crm.quote import decimal_id, is_decimal, url_segment
+from middleware.crm.reading import columns, records, required, row, scalar, text, value
 from middleware.crm.reading import number as read_number
-from middleware.crm.reading import records, required, row, scalar, text, value
 from middleware.crm.rights import try_reading
 from middleware.crm.settings import Secret
 from middleware.crm.spellings import endings
@@ -39,57 +42,24 @@ READER = Reader(where="Upsales")
 Row = dict[str, Any]
 ActivityT = TypeVar("ActivityT", bound=Activity)
 
-CONTACT = {
-    "id": "id",
-    "display_name": "name",
-    "first_name": "firstName",
-    "last_name": "lastName",
-    "title": "title",
-    "company": "client.name",
-    "email": "email",
-    "number": "phone",
-    "number_2": "cellPhone",
-    "field_journey_step": "journeyStep",
-    "updated_at": "modDate",
-}
+CONTACT = columns(
+    "id display_name=name first_name=firstName last_name=lastName title company=client.name email number=phone"
+    " number_2=cellPhone field_journey_step=journeyStep updated_at=modDate"
+)
 COLUMNS = {
-    "activities": {
-        "timestamp": "regDate",
-        "due_date": "date",
-        "header": "description",
-        "body": "notes",
-        "custom_header": "activityType.name",
-    },
-    "appointments": {
-        "timestamp": "date",
-        "start_date": "date",
-        "end_date": "endDate",
-        "header": "description",
-        "body": "notes",
-        "venue": "location",
-        "status": "outcome",
-    },
-    "phoneCall": {
-        "timestamp": "date",
-        "duration": "durationInS",
-        "custom_header": "user.name",
-        "link": "conversationUrl",
-    },
-    "orders": {
-        "timestamp": "modDate",
-        "header": "description",
-        "body": "notes",
-        "amount": "value",
-        "currency": "currency",
-        "close_date": "date",
-        "pipeline_stage": "stage.name",
-    },
-    "tickets": {
-        "timestamp": "regDate",
-        "header": "title",
-        "custom_header": "type.name",
-        "pipeline_stage": "status.name",
-    },
+    "activities": columns(
+        "timestamp=regDate due_date=date header=description body=notes custom_header=activityType.name"
+        " assigned_user=users[].name"
+    ),
+    "appointments": columns(
+        "timestamp=date start_date=date end_date=endDate header=description body=notes venue=location status=outcome"
+    ),
+    "phoneCall": columns("timestamp=date duration=durationInS custom_header=user.name link=conversationUrl"),
+    "orders": columns(
+        "timestamp=modDate header=description body=notes amount=value currency close_date=date"
+        " pipeline_stage=stage.name"
+    ),
+    "tickets": columns("timestamp=regDate header=title custom_header=type.name pipeline_stage=status.name"),
 }
 
 
@@ -191,10 +161,11 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
 
     def find_logged_call(self, call: CallRecord, ctx: Context) -> LoggedCall | None:
         """Search for the key."""
-        field, wanted = ("externalId", call.key) if self._logs == "phoneCall" else ("notes", f"src:{call.key}")
-        found = records(ctx.http.get(self._logs, params={field: wanted, "limit": LATEST}).json(), "data")
-        ours = (one for one in found if call.key in text(one, field).split())
-        return next((LoggedCall(external_id=required(one, "id")) for one in ours), None)
+        wanted = {"externalId": call.key} if self._logs == "phoneCall" else {"notes": f"src:{call.key}"}
+        for one in records(ctx.http.get(self._logs, params={**wanted, "limit": LATEST}).json(), "data"):
+            if text(one, "externalId") == call.key or is_marked(scalar(one, "notes"), call.key):
+                return LoggedCall(external_id=required(one, "id"))
+        return None
 
     def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
         """Write the call anew; whose it is stays as people may have changed it."""
@@ -203,7 +174,7 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
     def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
         """Create an activity that is due a day after the call, unless one of the contact's holds its key."""
         key, due = call.task_key(text), call.ended_at.astimezone(UTC) + timedelta(days=1)
-        if any(key in str(scalar(one, "notes")) for one in self._latest("activities", contact, ctx)):
+        if any(is_marked(scalar(one, "notes"), key) for one in self._latest("activities", contact, ctx)):
             return
         asked = _activity(self.settings.task_type, text, text, key) | {"date": due.date().isoformat()}
         ctx.http.post("activities", json=asked | self._place([contact], call.owner, ctx))
@@ -286,10 +257,6 @@ def _contacts_of(one: Mapping[str, Any]) -> list[str]:
     return [text(one, "contact.id"), *(text(contact, "id") for contact in several)]
 
 
-def _names(one: Mapping[str, Any]) -> str:
-    return ", ".join(text(user, "name") for user in records(one, "users", is_optional=True))
-
-
 def _sides(one: Mapping[str, Any]) -> Row:
     """Return both numbers: Upsales keeps the contact's, and only what we wrote tells who called."""
     contact, is_outbound = text(one, "phoneNumber") or "unknown", text(one, "type").startswith("outbound")
@@ -301,7 +268,7 @@ def _activity(kind: int, subject: str, body: str, key: str) -> Row:
     return {
         "activityType": {"id": kind},
         "description": subject[:MOST_DESCRIPTION],
-        "notes": f"{body}\n\nm8crm {key}",
+        "notes": mark(body, key),
     }
 
 
@@ -314,7 +281,7 @@ def _utc(moment: datetime) -> str:
 
 
 COMPLETE: dict[str, Callable[[Row], Row]] = {  # what a column alone does not tell
-    "activities": lambda one: {"done": bool(text(one, "closeDate")), "assigned_user": _names(one)},
+    "activities": lambda one: {"done": bool(text(one, "closeDate"))},
     "phoneCall": _sides,
     "orders": lambda one: {"done": read_number(one, "probability") in (0, 100)},  # lost or won
 }
