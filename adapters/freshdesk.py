@@ -31,7 +31,9 @@ from middleware.model.contact import Contact, ContactDraft, Link
 from middleware.model.phone import PhoneNumber
 
 API = "api/v2"
-PAGE = 100  # records; Freshdesk's most
+PAGE = 100  # contacts; Freshdesk's most
+TICKETS = 30  # of a page, since their texts may be long mails
+LATEST = 10  # tickets of a contact
 EVER = "2000-01-01T00:00:00Z"  # without it Freshdesk tells the last 30 days
 LOW, OPEN, PHONE = 1, 2, 3  # a priority, a status, a source
 MOST_SUBJECT = 255  # characters
@@ -105,9 +107,11 @@ class FreshdeskAdapter(CRMAdapter[FreshdeskSettings]):
         return [Link(name="New ticket", url=self._page("contacts", contact.id))]
 
     def create_contact(self, draft: ContactDraft, ctx: Context) -> Contact:
-        """Create the contact with the number; a contact of Freshdesk's has no owner."""
-        asked = {"name": draft.display_name, "phone": str(draft.number)}
-        return self._contact(ctx.http.post(f"{API}/contacts", json=asked).json())
+        """Create the contact with the number, unless one was created that the search does not know yet."""
+        number = {"phone": str(draft.number)}
+        known = records(ctx.http.get(f"{API}/contacts", params=number).json())
+        asked = {"name": draft.display_name, **number}  # a contact of Freshdesk's has no owner
+        return self._contact(known[0] if known else ctx.http.post(f"{API}/contacts", json=asked).json())
 
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
         """Write the call as a ticket of the contact; of nobody it makes Freshdesk create a contact with the number."""
@@ -123,7 +127,7 @@ class FreshdeskAdapter(CRMAdapter[FreshdeskSettings]):
         """Look for the key in the tickets since the call; unlike a search the list has what was created just now."""
         since = _utc(call.ended_at - timedelta(hours=1))  # clocks differ
         asked = {"updated_since": since, "order_by": "created_at", "order_type": "desc", "include": "description"}
-        for one in self._pages("tickets", asked, ctx):
+        for one in self._pages("tickets", asked, ctx, TICKETS):
             if is_marked(scalar(one, "description_text"), call.key):
                 return self._logged(one)
             if text(one, "created_at") < since:
@@ -177,20 +181,21 @@ class FreshdeskAdapter(CRMAdapter[FreshdeskSettings]):
 
     def _tickets(self, contact: Contact, ctx: Context) -> list[Row]:
         asked = {"requester_id": contact.id, "updated_since": EVER, "order_by": "updated_at", "include": "description"}
-        return records(ctx.http.get(f"{API}/tickets", params={**asked, "order_type": "desc", "per_page": "30"}).json())
+        asked |= {"order_type": "desc", "per_page": str(LATEST)}
+        return records(ctx.http.get(f"{API}/tickets", params=asked).json())
 
     def _create(self, asked: Row, owner: str | None, ctx: Context) -> Any:
         owner = find_owner(owner, lambda email: records(ctx.http.get(f"{API}/agents", params={"email": email}).json()))
         responder = {"responder_id": decimal_id(owner)} if owner else {}
         return ctx.http.post(f"{API}/tickets", json={"source": PHONE, "priority": LOW, **asked, **responder}).json()
 
-    def _pages(self, kind: str, asked: dict[str, str], ctx: Context) -> Iterator[Row]:
+    def _pages(self, kind: str, asked: dict[str, str], ctx: Context, size: int = PAGE) -> Iterator[Row]:
         number = 1
         while True:
-            params = {**asked, "per_page": str(PAGE), "page": str(number)}
+            params = {**asked, "per_page": str(size), "page": str(number)}
             page = records(ctx.http.get(f"{API}/{kind}", params=params).json())
             yield from page
-            if len(page) < PAGE:
+            if len(page) < size:
                 return
             number += 1
 

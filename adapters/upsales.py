@@ -113,7 +113,8 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
         """Return the contact with Upsales' id."""
         found = ctx.http.find(f"contacts/{numeric_id}") if is_decimal(numeric_id) else None
-        return _contact(value(found.json(), "data")) if found else None
+        contact = value(found.json(), "data") if found else {"active": 0}
+        return _contact(contact) if _is_active(contact) else None
 
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
         """Take the calls that were logged as activities."""
@@ -121,7 +122,7 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
 
     def find_tasks(self, contact: Contact, ctx: Context) -> Iterable[Task]:
         """Take the other activities."""
-        return self._activities(Task, "activities", contact, ctx)
+        return self._activities(Task, "activities", contact, ctx, is_call=False)
 
     def find_calls(self, contact: Contact, ctx: Context) -> Iterable[Call]:
         """Read the latest phone calls; the link of one leads to its recording."""
@@ -197,9 +198,12 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
             yield try_reading(f"read {kind}", kind, ctx)
         if settings.account:
             yield try_reading("account: the company is there", f"accounts/{settings.account}", ctx)
-        for name, wanted in (("call_type", settings.call_type), ("task_type", settings.task_type)):
-            if wanted:
-                yield try_reading(f"{name}: the activity type is there", f"activitytypes/activity/{wanted}", ctx)
+        types = {"call_type": settings.call_type, "task_type": settings.task_type}
+        if any(types.values()):
+            known = [text(one, "id") for one in records(ctx.http.get("activitytypes/activity").json(), "data")]
+            for name, wanted in types.items():
+                is_there = not wanted or str(wanted) in known
+                yield Finding(ok=is_there, message=f"{name}: the activity type is {'there' if is_there else 'missing'}")
 
     @property
     def _logs(self) -> str:
@@ -237,10 +241,10 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
         return [one for one in found if contact.id in _contacts_of(one) and not any(scalar(one, key) for key in HIDDEN)]
 
     def _activities(
-        self, kind: type[ActivityT], path: str, contact: Contact, ctx: Context, *, is_call: bool = False
+        self, kind: type[ActivityT], path: str, contact: Contact, ctx: Context, *, is_call: bool | None = None
     ) -> Iterator[ActivityT]:
         for one in self._latest(path, contact, ctx):
-            if (text(one, "activityType.id") == str(self.settings.call_type)) == is_call:
+            if is_call in (None, text(one, "activityType.id") == str(self.settings.call_type)):
                 read = {"link": _page(contact.id)} | {k: v for k, v in row(one, COLUMNS[path]).items() if v is not None}
                 yield READER.activity(kind, read | (COMPLETE[path](one) if path in COMPLETE else {}))
 
@@ -249,7 +253,11 @@ def _contact(found: Mapping[str, Any]) -> Contact:
     """Return the contact, without numbers if he is no longer active."""
     read = {**row(found, CONTACT), "number_2_comment": "mobile", "url": _page(required(found, "id"))}
     (contact,) = READER.contacts([read])
-    return contact if scalar(found, "active") != 0 else replace(contact, numbers=())
+    return contact if _is_active(found) else replace(contact, numbers=())
+
+
+def _is_active(found: object) -> bool:
+    return scalar(found, "active") != 0  # true where it is not told
 
 
 def _contacts_of(one: Mapping[str, Any]) -> list[str]:

@@ -256,6 +256,12 @@ def test_a_call_with_its_text_is_shown_as_a_note(texts: RecordedCrm) -> None:
     assert not upsales().can("find_notes")
 
 
+def test_the_type_of_calls_is_not_that_of_an_appointment(texts: RecordedCrm) -> None:
+    """Types of activities and of appointments are numbered each for themselves."""
+    adapter = upsales(call_type=6)
+    assert [meeting.header for meeting in adapter.find_appointments(ADA, context(adapter))] == ["Site visit"]
+
+
 def test_a_task_is_created_once(crm: RecordedCrm) -> None:
     """An action item becomes an activity of the contact, unless one of his has its key."""
     adapter = upsales()
@@ -285,6 +291,8 @@ def test_who_is_inactive_is_nobody_s_caller(crm: RecordedCrm) -> None:
     assert find_verified(adapter, NUMBER, "e164", context(adapter)) == ([], 1)
     assert [contact.numbers for contact in adapter.iter_contacts(None, context(adapter))] == [()]
     assert adapter.find_contact_by_id("645", context(adapter))
+    crm.answers["GET /api/v2/contacts/645"] = (200, {"data": gone})
+    assert adapter.find_contact_by_id("645", context(adapter)) is None
     sent = len(crm.sent)
     assert adapter.find_contact_by_id("6/../45", context(adapter)) is None
     assert len(crm.sent) == sent
@@ -317,6 +325,8 @@ def test_check_names_what_is_missing(crm: RecordedCrm) -> None:
     assert [finding.message for finding in adapter.check(context(adapter)) if not finding.ok] == []
     crm.answers["GET /api/v2/tickets"] = (403, {"error": "no access"})
     crm.answers["GET /api/v2/accounts/7"] = (404, {"error": "not found"})
+    crm.answers["GET /api/v2/activitytypes/activity"] = (200, {"data": [{"id": 6}]})
     messages = [finding.message for finding in adapter.check(context(adapter)) if not finding.ok]
-    assert ["tickets" in messages[0], "account" in messages[1], len(messages)] == [True, True, 2]
+    assert ["tickets" in messages[0], "account" in messages[1], "task_type" in messages[2]] == [True] * 3
+    assert len(messages) == 3
     assert {sent.method for sent in crm.sent} == {"GET"}
