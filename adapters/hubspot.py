@@ -301,7 +301,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
         if text(held, f"associations.{name}.paging.next.after"):  # ids come in no order: only a search knows the latest
             by = "createdate" if name in PAGES_OF else "hs_timestamp"
             on_contact = {"propertyName": "associations.contact", "operator": "EQ", "value": contact.id}
-            return records(self._search(name, [on_contact], ctx, by=by), "results")
+            return records(self._search(name, [on_contact], ctx, sorts=_sorts(by, "DESCENDING")), "results")
         found = records(held, f"associations.{name}.results", is_optional=True)
         ids = sorted({required(one, "id") for one in found}, key=lambda one: (len(one), one))[-LATEST:]
         if not ids:
@@ -322,27 +322,14 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def _changed(self, since: datetime, after: str, ctx: Context) -> Any:
         changed = {"propertyName": "lastmodifieddate", "operator": "GTE", "value": _milliseconds(since)}
-        return self._search("contacts", [changed], ctx, direction="ASCENDING", limit=PAGE, after=after)
+        sorts = _sorts("lastmodifieddate", "ASCENDING")
+        return self._search("contacts", [changed], ctx, sorts=sorts, limit=PAGE, after=after or "0")
 
-    def _search(
-        self,
-        kind: str,
-        filters: list[dict[str, Any]],
-        ctx: Context,
-        *,
-        by: str = "lastmodifieddate",
-        direction: str = "DESCENDING",
-        limit: int = LATEST,
-        after: str = "",
-    ) -> Any:
-        """Search for what passes one of the filters."""
-        asked = {
-            "filterGroups": [{"filters": [one]} for one in filters],
-            "properties": self._properties(kind),
-            "sorts": [{"propertyName": by, "direction": direction}],
-            "limit": limit,
-            "after": after or "0",
-        }
+    def _search(self, kind: str, filters: list[Row], ctx: Context, **changes: Any) -> Any:
+        """Search for what passes one of the filters: the latest, unless ``changes`` say otherwise."""
+        groups = [{"filters": [one]} for one in filters]
+        asked = {"filterGroups": groups, "properties": self._properties(kind), "limit": LATEST, "after": "0"}
+        asked |= {"sorts": _sorts("lastmodifieddate", "DESCENDING"), **changes}
         return ctx.http.post(f"{OBJECTS}/{kind}/search", json=asked).json()
 
     def _create(self, kind: str, key: str, properties: Row, contacts: Iterable[Contact], ctx: Context) -> str:
@@ -382,6 +369,10 @@ def _properties_of(call: CallRecord) -> Row:
         "hs_call_status": "COMPLETED" if call.ending in (None, Ending.ANSWERED) else "NO_ANSWER",
     }
     return properties | ({"hs_call_recording_url": call.recording} if call.recording else {})
+
+
+def _sorts(by: str, direction: str) -> list[Row]:
+    return [{"propertyName": by, "direction": direction}]
 
 
 def _milliseconds(moment: datetime) -> str:
