@@ -12,5 +12,5 @@ def mark(body: str, key: str, *, is_html: bool = False) -> str:
 
 
 def is_marked(text: object, key: str) -> bool:
-    """Whether the text, or what the CRM made of it, has this key and not only one that begins like it."""
-    return re.search(rf"m8crm {re.escape(key)}(?![\w-])", unescape(str(text))) is not None
+    """Whether the text, or what the CRM made of its signs and blanks, has this key and not only one that begins so."""
+    return re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", unescape(str(text))) is not None

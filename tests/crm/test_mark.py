@@ -21,5 +21,10 @@ def test_another_key_is_not_this_one() -> None:
     assert not is_marked(mark("Hello", "m8-1-abc"), "m8-1")
     assert not is_marked(mark("Hello", "m8-1"), "m8-1-abc")
     assert not is_marked(mark("Hello", "m8-12", is_html=True), "m8-1")
-    assert not is_marked("m8-1", "m8-1")
+    assert not is_marked(mark("Hello", "am8-1"), "m8-1")
     assert not is_marked(None, "m8-1")
+
+
+def test_a_crm_may_write_blanks_its_own_way() -> None:
+    """What an editor makes of the paragraph leaves the key in it."""
+    assert is_marked("<div>Hello</div><p>m8crm&nbsp;m8-1<br></p>", "m8-1")
