@@ -93,7 +93,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     share = partial(RedisBudget, store) if store else None
     accounts = Accounts(settings.data / "accounts", share=share, counts=counts)
     shared = SharedAnswers(store, generations) if store and shares_answers else None
-    tenants = Tenants(settings.customers, accounts=accounts)
+    tenants = Tenants(settings.customers, accounts=accounts, good=settings.data / "customers-good")
     kept = open_store(settings.recordings, settings.data)
     recordings = Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url)
     lookups = LookupService(

@@ -190,11 +190,11 @@ def load_tenant(path: Path) -> Tenant:
     return read_tenant(path)[0]
 
 
-def read_tenant(path: Path, accounts: Accounts | None = None) -> tuple[Tenant, list[Path]]:
-    """Read the customer's file; return the tenant and the other files it was made from."""
+def read_tenant(path: Path, accounts: Accounts | None = None, *, copy: Path | None = None) -> tuple[Tenant, list[Path]]:
+    """Read the customer's file, or the ``copy`` of it; return the tenant and the other files it was made from."""
     reading = _Reading(path, accounts or Accounts())
     try:
-        with path.open("rb") as file:
+        with (copy or path).open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise ConfigError(path.name, [f"is larger than {MAX_BYTES // 1024} KiB"])
