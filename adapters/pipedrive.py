@@ -1,4 +1,4 @@
-"""Pipedrive: API v2, and v1 where there is no v2 (notes, call logs, users), with a user's API token.
+"""Pipedrive: API v2, and v1 where there is no v2 (notes, call logs, users), with a user's API token or OAuth2.
 
 Sources: Pipedrive's OpenAPI files (v1, v2) and developers.pipedrive.com.  Not verified against a live account: that
 a search by phone disregards how a number is written (other clients rely on it), that the note of a call log is that
@@ -19,6 +19,7 @@ from middleware.crm.base import Context, CRMAdapter, Finding, Response
 from middleware.crm.budget import Budget
 from middleware.crm.form import FileForm
 from middleware.crm.mapping import Reader
+from middleware.crm.oauth import OAuth2
 from middleware.crm.quote import url_segment
 from middleware.crm.reading import number as read_number
 from middleware.crm.reading import records, required, row, scalar, text, texts, value
@@ -69,7 +70,7 @@ ACTIVITY = {"header": "subject", "body": "note", "done": "done", "venue": "locat
 class PipedriveSettings:
     """The ``[[crm]]`` table of a customer whose CRM is Pipedrive; ``company`` is what stands before .pipedrive.com."""
 
-    token: Secret
+    token: Secret | None = None
     company: str
 
 
@@ -93,9 +94,18 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         """The company's own address."""
         return f"https://{self.settings.company}.pipedrive.com"
 
-    def auth(self) -> AuthBase:
-        """Sign with the token."""
-        return HeaderAuth("x-api-token", self.settings.token)
+    def auth(self) -> AuthBase | None:
+        """Sign with the token, where there is one."""
+        return HeaderAuth("x-api-token", self.settings.token) if self.settings.token else None
+
+    def oauth2(self) -> OAuth2:
+        """Ask for what the app was given in Pipedrive's developer hub: its links name no scopes."""
+        return OAuth2(
+            authorize_url="https://oauth.pipedrive.com/oauth/authorize",
+            token_url="https://oauth.pipedrive.com/oauth/token",  # noqa: S106 - an address
+            replaces="token",
+            revoke_url="https://oauth.pipedrive.com/oauth/revoke",
+        )
 
     def classify(self, response: Response) -> CRMError | None:
         """Return for how long to wait, which Pipedrive says in a header of its own."""
