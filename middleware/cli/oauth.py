@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socketserver
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,10 +50,10 @@ def tenant_connect(
         url = connections.begin(client, redirect_uri)
         _tell({"link": url, "redirect_uri": redirect_uri, "connected": False}, as_json)
         return
-    redirect_uri = f"http://127.0.0.1:{port}/callback"
     listener = None if paste else _Listener(port)
     try:
-        url = connections.begin(client, redirect_uri)
+        at = listener.server_address[1] if listener else port
+        url = connections.begin(client, f"http://127.0.0.1:{at}/callback")
         click.echo(f"Open this address in a browser, and allow it:\n\n{url}\n", err=as_json)
         if listener:
             answer = listener.wait(wait)
@@ -169,9 +170,10 @@ def _client(parts: Parts, tenant_id: str, crm: str) -> OAuthClient:
     return source.client
 
 
-class _Listener(http.server.HTTPServer):
+class _Listener(socketserver.TCPServer):
     """Takes the one request that the CRM sends the browser to (RFC 8252, 7.3)."""
 
+    allow_reuse_address = True
     answer = ""
 
     def __init__(self, port: int) -> None:
