@@ -72,7 +72,10 @@ class Protocol:
         )
 
     def refresh(self, client: OAuthClient, refresh_token: str, deadline: Deadline) -> Granted:
-        """Return new tokens (RFC 6749, 6); raises ``GrantEndedError`` when a person must act, else ``CRMError``."""
+        """Return new tokens, or the old refresh token where it stays good (RFC 6749, 6).
+
+        Raises ``GrantEndedError`` when a person must act, else ``CRMError``.
+        """
         speaker = self._speaker(client, deadline)
         return _granted(lambda: speaker.refresh_token(client.oauth.token_url, refresh_token=refresh_token))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -153,14 +153,16 @@ class StoredTokens:
                 wait = 0.0
             if wait > 0:
                 raise NoTokenError("the token cannot be renewed now: not asked", retry_after=timedelta(seconds=wait))
-            if self._grants.claim(client, grant, was_refused=was_refused):
-                return self._ask(client, grant)
+            is_mine = self._grants.claim(client, grant, was_refused=was_refused)
+            renewed = self._ask(client, grant) if is_mine else None
+            if renewed:
+                return renewed
             if self._clock() >= until:
                 raise NoTokenError("another process renews the token", retry_after=timedelta(seconds=SHORTEST))
             self._wait(POLL)
 
-    def _ask(self, client: OAuthClient, grant: Grant) -> Grant:
-        """Renew under the lease that we have."""
+    def _ask(self, client: OAuthClient, grant: Grant) -> Grant | None:
+        """Renew under the lease that we have; ``None`` when meanwhile somebody else has, or is about to."""
         about = {"customer": client.tenant_id, "source": client.source}
         try:
             if grant.refresh_token is None:
@@ -168,7 +170,7 @@ class StoredTokens:
             granted = self._protocol.refresh(client, grant.refresh_token, Deadline.after(REQUEST))
         except GrantEndedError as error:
             if not self._grants.failed(client, grant, reason="ended", wait=0.0, has_ended=True):
-                return self._look(client, anew=True)  # our lease was over, and somebody else has renewed
+                return None  # our lease was over, and the answer is about a token that somebody else has used
             log.error("crm_has_ended_the_connection", **about, reason=str(error))
             raise _ended(client) from None
         except CRMError as error:
@@ -177,14 +179,11 @@ class StoredTokens:
             log.error("token_not_renewed", **about, reason=str(error), failures=grant.failures + 1)
             words = "the token cannot be renewed now: not asked"
             raise NoTokenError(words, retry_after=timedelta(seconds=wait)) from None
-        if granted.refresh_token is None:  # the old one stays good
-            granted = replace(granted, refresh_token=grant.refresh_token)
         kept = self._keep(client, grant, granted)
-        if kept is None:  # it was authorised anew meanwhile
-            return self._look(client, anew=True)
-        log.info("token_renewed", **about)
-        with self._reading:
-            self._known[(client.tenant_id, client.source)] = _Known(kept, self._clock())
+        if kept:
+            log.info("token_renewed", **about)
+            with self._reading:
+                self._known[(client.tenant_id, client.source)] = _Known(kept, self._clock())
         return kept
 
     def _keep(self, client: OAuthClient, grant: Grant, granted: Granted) -> Grant | None:

@@ -40,11 +40,29 @@ def run_together(count: int, work: Any) -> list[Any]:
     return results
 
 
+def land(desk: Desk) -> None:
+    """Wait for the renewals that nobody waits for."""
+    for flight in list(desk.tokens._flights.values()):
+        flight.result(20)
+
+
 def test_a_token_is_used_as_long_as_it_is_good(desk: Desk) -> None:
     """A token that is good for long is not renewed: not at the start, not with every call."""
     first = desk.get()
     desk.pass_by(minutes=40)
     assert desk.get() == first
+    land(desk)
+    assert desk.provider.renewals == 0
+
+
+def test_a_short_life_is_lived_for_the_most_part(desk: Desk) -> None:
+    """A token that lives for a minute is renewed in its last seconds, and not at every request."""
+    desk.provider.lifetime = 60
+    desk.connect()
+    first = desk.get()
+    desk.pass_by(seconds=47)
+    assert desk.get() == first
+    land(desk)
     assert desk.provider.renewals == 0
 
 
@@ -62,22 +80,27 @@ def test_a_token_is_renewed_ahead_of_its_end_and_nobody_waits(desk: Desk) -> Non
     assert asked.wait(20)
     let_go.set()
     desk.pass_by(minutes=3, seconds=50)  # still before its end: a lookup joins what is under way, or has it
-    flights = list(desk.tokens._flights.values())
-    for flight in flights:
-        flight.result(20)
+    land(desk)
     assert desk.get() != first
     assert desk.provider.renewals == 1
 
 
-def test_fifty_threads_renew_once(any_desk: Desk) -> None:
-    """Fifty calls at once with a token that has run out cost one renewal, and all get the new token."""
+def test_fifty_threads_renew_once(any_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty calls at once with a token that has run out cost one renewal and one lease; all get the new token."""
+    claim, claims = Grants.claim, []
+
+    def counted(self: Grants, *arguments: Any, **kwargs: Any) -> bool:
+        claims.append(arguments)
+        return claim(self, *arguments, **kwargs)
+
+    monkeypatch.setattr(Grants, "claim", counted)
     first = any_desk.get()
     any_desk.pass_by(hours=2)
     got = run_together(50, lambda _: any_desk.get())
     assert len(set(got)) == 1
     assert got[0] != first
     assert got[0] in any_desk.provider.access
-    assert any_desk.provider.renewals == 1
+    assert any_desk.provider.renewals == len(claims) == 1
 
 
 def test_processes_take_turns_by_the_row(any_desk: Desk) -> None:
@@ -204,6 +227,43 @@ def test_whoever_is_too_late_ends_nothing(desk: Desk) -> None:
     assert desk.get() in desk.provider.access
     assert desk.grant().is_connected
     assert desk.provider.renewals == 2
+
+
+def test_whoever_is_too_late_leaves_the_next_one_his_lease(desk: Desk) -> None:
+    """A process that stood still past its lease ends nothing while another one is renewing."""
+    desk.pass_by(hours=2)
+    other = desk.new_grants()
+
+    def meanwhile() -> bool:
+        desk.pass_by(seconds=31)
+        assert other.claim(desk.client, desk.grant(), was_refused=False)
+        desk.provider.refresh.clear()  # the other one's request was quicker
+        return True
+
+    def finish(_: float) -> None:
+        told = desk.provider.grant()
+        granted = Granted(access_token=told["access_token"], refresh_token=told["refresh_token"], lifetime=3600)
+        assert desk.grant().is_connected
+        assert other.renewed(desk.client, desk.grant(), granted)
+
+    desk.provider.before = meanwhile
+    tokens = desk.process(wait=finish)
+    assert tokens.get(desk.client, soon()).reveal() in desk.provider.access
+    assert desk.provider.renewals == 1
+
+
+def test_a_renewal_does_not_replace_what_a_person_gave_meanwhile(desk: Desk) -> None:
+    """Who connects a customer anew while a token is being renewed has his tokens kept."""
+    given: list[str] = []
+
+    def connect() -> None:
+        desk.connect()
+        given.append(desk.grant().access_token)
+
+    desk.provider.before = connect
+    desk.pass_by(hours=2)
+    assert [desk.get()] == given
+    assert desk.grant().access_token == given[0]
 
 
 def test_a_token_that_does_not_rotate_is_kept(desk: Desk) -> None:
