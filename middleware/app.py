@@ -46,6 +46,7 @@ from middleware.web import docs, events, health, lookup, oauth
 from middleware.web import recordings as recording_links
 from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
+from middleware.web.guesses import Guesses
 from middleware.web.problems import ProblemApi, respond
 from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
@@ -70,6 +71,7 @@ class Parts:
     traces: TraceLog
     recordings: Recordings
     counts: Counts
+    guesses: Guesses
     accounts: Accounts
     connections: Connections | None = None
     shared: SharedAnswers | None = None
@@ -123,6 +125,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         traces=traces,
         recordings=recordings,
         counts=counts,
+        guesses=Guesses(settings.trusted_proxies),
         accounts=accounts,
         connections=connections,
         shared=shared,
