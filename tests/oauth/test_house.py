@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -24,12 +27,13 @@ from middleware.monitoring.condition import condition_of
 from middleware.monitoring.exposition import expose, see
 from middleware.oauth.connections import Connections
 from middleware.oauth.tables import oauth_token
-from middleware.settings import load_settings
+from middleware.settings import ROOT, load_settings
 from middleware.tenants import config
 from tests.cli.conftest import told
 from tests.conftest import call_log
 from tests.oauth.acme import AcmeAdapter, add_customer
 from tests.oauth.provider import Provider
+from tests.web.sending import log_anew
 
 
 class Town:
@@ -87,9 +91,16 @@ def test_a_link_connects_and_lookups_are_answered(town: Town) -> None:
     assert town.provider.requests == 1
 
 
-def test_the_callback_shows_nothing_of_the_code(town: Town) -> None:
-    """The page says that it worked, and neither caches nor refers the address that holds the code."""
-    answer = town.client.get(allowed(town.link()))
+def test_the_callback_shows_nothing_of_the_code(
+    town: Town, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page says that it worked; the address, which holds the code, is neither cached, referred nor logged."""
+    address = allowed(town.link())
+    log_anew(monkeypatch)
+    answer = town.client.get(address)
+    logged = "".join(capfd.readouterr())
+    assert "/-/oauth/callback" in logged
+    assert not any(secret in logged for secret in (*parse_qs(urlsplit(address).query)["code"], *town.provider.access))
     assert b"Connected" in answer.data
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-store"
@@ -113,6 +124,21 @@ def test_a_crm_that_gives_no_tokens_is_told_on_the_page(town: Town) -> None:
     answer = town.client.get(allowed(town.link()))
     assert answer.status_code == 502
     assert b"secret-detail" not in answer.data
+
+
+def test_without_the_extra_everything_else_runs(tmp_path: Path) -> None:
+    """Who has no CRM with OAuth2 need not install what it needs."""
+    lines = [
+        "import sys",
+        "sys.modules['authlib'] = sys.modules['cryptography'] = None",
+        "from pathlib import Path",
+        "from middleware.app import create_app",
+        "from middleware.settings import load_settings",
+        "client = create_app(load_settings(Path(sys.argv[1]))).test_client()",
+        "assert client.get('/-/ready').status_code == 200",
+        "assert client.get('/-/oauth/callback?code=x&state=y').status_code == 400",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines), tmp_path], check=True, cwd=ROOT, capture_output=True)
 
 
 def test_show_tells_how_it_stands(town: Town) -> None:
