@@ -112,7 +112,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "alarm_disk": env.int("ALARM_DISK", 1024**3, validate=Range(min=0)),
         "attempt": env.float("ATTEMPT", 10.0, validate=Range(min=0, min_inclusive=False)),
         "lease": env.float("LEASE", 30.0),
-        "token_keys": env.str("TOKEN_KEYS", "") or str(folder.resolve() / "token.keys"),
+        "token_keys": ("" if data else env.str("TOKEN_KEYS", "")) or str(folder.resolve() / "token.keys"),
         "fail_at": env.str("FAIL_AT", "", validate=_is_failpoint) or None,
     }
     try:

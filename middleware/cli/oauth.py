@@ -31,7 +31,7 @@ ANSWER = b"<!doctype html><title>m8crm</title><p>Thank you. The terminal says ho
 @click.argument("crm", metavar="CRM")
 @click.option("--link", is_flag=True, help="Print a link that the running server finishes; it may be sent to anybody.")
 @click.option("--paste", is_flag=True, help="Ask for the address that the browser ends at, instead of listening.")
-@click.option("--port", default=PORT, show_default=True, help="Of the redirect URI http://127.0.0.1:PORT/callback.")
+@click.option("--port", default=PORT, show_default=True, help="Of the redirect URI http://localhost:PORT/callback.")
 @click.option("--wait", default=600.0, show_default=True, help="Seconds to wait for the browser.")
 @json_option
 @click.pass_context
@@ -53,7 +53,7 @@ def tenant_connect(
     listener = None if paste else _Listener(port)
     try:
         at = listener.server_address[1] if listener else port
-        url = connections.begin(client, f"http://127.0.0.1:{at}/callback")
+        url = connections.begin(client, f"http://localhost:{at}/callback")
         click.echo(f"Open this address in a browser, and allow it:\n\n{url}\n", err=as_json)
         if listener:
             answer = listener.wait(wait)

@@ -88,7 +88,10 @@ class Vault:
         return lines
 
     def _write(self, lines: list[str]) -> None:
-        replace_secret(self._path, "".join(f"{line}\n" for line in lines).encode())
+        try:
+            replace_secret(self._path, "".join(f"{line}\n" for line in lines).encode())
+        except OSError as error:
+            raise VaultError(f"{self._path} cannot be written ({type(error).__name__})") from None
 
     def _stamp_now(self) -> tuple[int, int, int] | None:
         try:

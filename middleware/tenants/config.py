@@ -10,7 +10,6 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo, available_timezones
@@ -22,12 +21,13 @@ from phonenumbers import SUPPORTED_REGIONS
 from middleware.crm.account import Accounts
 from middleware.crm.base import CRMAdapter
 from middleware.crm.budget import Budget
-from middleware.crm.oauth import OAuthClient, TokenAuth
+from middleware.crm.oauth import TokenAuth
 from middleware.crm.registry import load_adapters
 from middleware.crm.settings import Secret
 from middleware.errors import ConfigError
 from middleware.model.call import Direction
 from middleware.model.phone import NumberKind, parse_number
+from middleware.tenants.access import read_client, take_access
 from middleware.tenants.log_template import find_fault
 from middleware.tenants.secrets import MIN_CHARACTERS
 from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig, SkipConfig, Source, Tenant
@@ -36,7 +36,6 @@ TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_BYTES = 1_048_576  # of a customer's file; a larger one would hold up the answers of all while it is read
 MAX_BUDGET = timedelta(seconds=2.8)  # of M8Com's 3 s
 RECEIVERS = ("insights", "recording", "pbx", "cdr", "postcall")  # who has a secret of its own
-ACCESS = ("auth", "client_id", "client_secret")  # of a [[crm]] whose adapter speaks OAuth2
 SENDERS = ("calllog", "recording", "pbx", "cdr", "postcall")
 _timezones = cache(available_timezones)  # opens every file of the tz database: 20 ms
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
@@ -164,11 +163,6 @@ class _Reading:
     seen: list[bytes] = field(default_factory=list)  # what the revision is made of
     files: list[Path] = field(default_factory=list)
 
-    @property
-    def clients(self) -> Path:
-        """Return the file with the OAuth2 clients of the whole installation, beside the folder of the customers."""
-        return self.path.parent.parent / "oauth.toml"
-
     def resolve(self, value: object, key: str) -> object:
         """Return ``value``, or what ``{ env = … }`` or ``{ file = … }`` stands for."""
         if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), str):
@@ -293,71 +287,16 @@ def _sources(tables: list[dict[str, Any]], reading: _Reading) -> tuple[Source, .
         elif not isinstance(name, str) or name in sources:
             reading.problems.append(f"{where}.name: give each [[crm]] a name of its own")
         else:
-            access = {key: settings.pop(key, None) for key in ACCESS} if _speaks_oauth(known[kind]) else {}
+            access = take_access(known[kind], settings)
             adapter = _adapter(known[kind], settings, where, reading)
             budget = _budget(written, known[kind], where, reading)
             if adapter:
-                client = _client(name, adapter, access, where, reading)
+                client = read_client(name, adapter, access, where, reading)
                 account = reading.accounts.get(reading.path.stem, name, budget)
                 if client and reading.accounts.tokens:
                     account = replace(account, auth=partial(TokenAuth, reading.accounts.tokens, client))
                 sources[name] = Source(name=name, adapter=adapter, account=account, client=client)
     return tuple(sources.values())
-
-
-def _speaks_oauth(kind: type[CRMAdapter[Any]]) -> bool:
-    return kind.oauth2 is not CRMAdapter.oauth2
-
-
-def _client(
-    name: str, adapter: CRMAdapter[Any], access: dict[str, Any], where: str, reading: _Reading
-) -> OAuthClient | None:
-    """Return whom the CRM knows us as, when its tokens sign; ``None`` when a setting does."""
-    oauth = adapter.oauth2()
-    if oauth is None:
-        reading.problems += [f"{where}.{key}: is unknown; remove it" for key, value in access.items() if value]
-        return None
-    has_other = bool(oauth.replaces and getattr(adapter.settings, oauth.replaces))
-    if access["auth"] not in (None, "oauth2"):
-        reading.problems.append(f'{where}.auth: write "oauth2" or nothing')
-    elif access["auth"] and has_other:
-        reading.problems.append(f'{where}.{oauth.replaces}: leave it out, or auth = "oauth2"')
-    elif oauth.replaces and not access["auth"]:
-        missing = [] if has_other else [f'{where}.{oauth.replaces}: is missing; or write auth = "oauth2"']
-        unused = [f'{where}.{key}: is for auth = "oauth2" only' for key in ACCESS if access[key]]
-        reading.problems += missing + unused
-    elif find_spec("authlib") is None or find_spec("cryptography") is None:
-        reading.problems.append(f"{where}.auth: needs the extra: pip install 'm8crm[oauth]'")
-    else:
-        known = _client_table(adapter.name, reading) if access["client_id"] is None else access
-        client_id = reading.resolve(known.get("client_id"), f"{where}.client_id")
-        secret = reading.resolve(known.get("client_secret"), f"{where}.client_secret")
-        if isinstance(client_id, str) and client_id and isinstance(secret, str | None):
-            return OAuthClient(
-                tenant_id=reading.path.stem,
-                source=name,
-                oauth=oauth,
-                client_id=client_id,
-                client_secret=Secret(secret or ""),
-            )
-        words = f"write client_id and client_secret here, or in [{adapter.name}] of {reading.clients}"
-        reading.problems.append(f"{where}.client_id: {words}")
-    return None
-
-
-def _client_table(adapter: str, reading: _Reading) -> dict[str, Any]:
-    """Return the adapter's table in the file with the clients of the whole installation."""
-    reading.files.append(reading.clients)
-    try:
-        raw = reading.clients.read_bytes()
-        table = tomllib.loads(raw.decode()).get(adapter, {})
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError):
-        reading.problems.append(f"{reading.clients}: cannot be read, or is not TOML")
-        return {}
-    reading.seen.append(raw)
-    return table if isinstance(table, dict) else {}
 
 
 def _budget(written: object, kind: type[CRMAdapter[Any]], where: str, reading: _Reading) -> Budget | None:

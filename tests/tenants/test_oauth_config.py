@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from middleware.errors import ConfigError
-from middleware.tenants import config
+from middleware.tenants import access, config
 from middleware.tenants.config import load_tenant, read_tenant
 from middleware.tenants.tenant import Source
 from tests.oauth.acme import ACCESS, AcmeAdapter, add_customer
@@ -57,6 +57,13 @@ def test_the_installation_has_a_client(tmp_path: Path, monkeypatch: pytest.Monke
     assert second.revision != first.revision
 
 
+def test_a_public_client_has_no_secret(tmp_path: Path) -> None:
+    """Where the CRM gave an app no secret, none is asked for."""
+    client = source_of(tmp_path, 'auth = "oauth2"\nclient_id = "public"\n').client
+    assert client
+    assert client.client_secret.reveal() == ""
+
+
 def test_a_token_does_without(tmp_path: Path) -> None:
     """With the setting that OAuth2 replaces there is no client."""
     source = source_of(tmp_path, 'token = "t0ken"\n')
@@ -65,7 +72,7 @@ def test_a_token_does_without(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("access", "told"),
+    ("written", "told"),
     [
         ("", 'crm entry 1.token: is missing; or write auth = "oauth2"'),
         ('auth = "oauth2"\n', "crm entry 1.client_id: write client_id and client_secret here, or in [acme] of"),
@@ -77,9 +84,9 @@ def test_a_token_does_without(tmp_path: Path) -> None:
         ('auth = "oauth2"\nclient_id = 7\n', "crm entry 1.client_id: write client_id and client_secret here"),
     ],
 )
-def test_what_is_wrong_is_told_by_its_key(tmp_path: Path, access: str, told: str) -> None:
+def test_what_is_wrong_is_told_by_its_key(tmp_path: Path, written: str, told: str) -> None:
     """Every fault of the access names its key and what to do."""
-    assert told in problems(tmp_path, access)
+    assert told in problems(tmp_path, written)
 
 
 def test_a_broken_file_of_clients_is_told(tmp_path: Path) -> None:
@@ -90,5 +97,5 @@ def test_a_broken_file_of_clients_is_told(tmp_path: Path) -> None:
 
 def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without authlib a file that needs it says what to install."""
-    monkeypatch.setattr(config, "find_spec", lambda _: None)
+    monkeypatch.setattr(access, "find_spec", lambda _: None)
     assert "pip install 'm8crm[oauth]'" in problems(tmp_path, ACCESS)
