@@ -37,7 +37,7 @@ class Grant:
     renewed_at: float
     expires_at: float | None
     refused_at: float
-    lease_until: float
+    is_leased: bool
     due_at: float
     failures: int
     reason: str | None
@@ -68,8 +68,9 @@ class Grants:
 
     def find(self, tenant_id: str, source: str) -> Grant | None:
         """Return the customer's tokens for the ``[[crm]]``."""
+        is_leased = (oauth_token.c.lease_until > self._database.lease_clock(self.now())).label("is_leased")
         with self._database.read() as connection:
-            row = connection.execute(select(oauth_token).where(_is(tenant_id, source))).first()
+            row = connection.execute(select(oauth_token, is_leased).where(_is(tenant_id, source))).first()
         return self._grant(row) if row else None
 
     def connect(self, client: OAuthClient, granted: Granted) -> None:
@@ -91,8 +92,9 @@ class Grants:
         """Lease the row for a renewal of exactly these tokens; false when somebody else renews, or has renewed."""
         now = self.now()
         # a lease that ends too late is of a clock that was ahead
-        is_free = or_(oauth_token.c.lease_until <= now, oauth_token.c.lease_until > now + 2 * self._lease)
-        mine: dict[str, Any] = {"owner": self._owner, "lease_until": now + self._lease}
+        clock = self._database.lease_clock(now)
+        is_free = or_(oauth_token.c.lease_until <= clock, oauth_token.c.lease_until > clock + 2 * self._lease)
+        mine: dict[str, Any] = {"owner": self._owner, "lease_until": clock + self._lease}
         if was_refused:
             mine["refused_at"] = now
         wanted = and_(_these(client, grant), oauth_token.c.state == "connected", is_free)
@@ -107,7 +109,7 @@ class Grants:
         if done.rowcount != 1:
             return None
         same = {name: values[name] for name in ("stamp", "renewed_at", "expires_at", "due_at", "failures", "reason")}
-        return replace(grant, is_connected=True, **granted.document(), **same)
+        return replace(grant, is_connected=True, is_leased=False, **granted.document(), **same)
 
     def failed(self, client: OAuthClient, grant: Grant, *, reason: str, wait: float, has_ended: bool = False) -> bool:
         """Note that a renewal failed, and give the lease back; false when it was not ours any more."""
@@ -153,7 +155,7 @@ class Grants:
             renewed_at=row.renewed_at,
             expires_at=row.expires_at,
             refused_at=row.refused_at,
-            lease_until=row.lease_until,
+            is_leased=row.is_leased,
             due_at=row.due_at,
             failures=row.failures,
             reason=row.reason,

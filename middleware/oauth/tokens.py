@@ -82,7 +82,7 @@ class StoredTokens:
         if grant.access_token != refused.reveal():
             return True
         now = self._grants.now()
-        if grant.lease_until <= now < grant.refused_at + REFUSED_EVERY:  # a renewal that is under way is waited for
+        if not grant.is_leased and now < grant.refused_at + REFUSED_EVERY:  # one that is under way is waited for
             return False
         return self._awaited(self._renewal(client, grant, was_refused=True), deadline).stamp != grant.stamp
 

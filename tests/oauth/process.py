@@ -9,7 +9,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from middleware.inbox.database import open_database
+from middleware.inbox.database import Database, open_database
+from middleware.inbox.postgresql import PostgreSQL
 from middleware.model.deadline import Deadline
 from middleware.oauth.grants import Grants
 from middleware.oauth.protocol import Protocol
@@ -27,6 +28,7 @@ def main(url: str, keys: str, provider: str, ahead: str) -> None:
     def now() -> datetime:
         return datetime.now(UTC) + timedelta(seconds=float(ahead))
 
+    PostgreSQL.lease_clock = Database.lease_clock  # type: ignore[method-assign]  # that of the server cannot be moved
     tokens = StoredTokens(Grants(open_database(url), Vault(Path(keys)), now), Protocol())
     say("ready")
     sys.stdin.readline()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import timedelta
+from pathlib import Path
 from threading import Barrier, Event, Thread
 from typing import Any
 
@@ -13,6 +14,7 @@ from middleware.crm.oauth import OAuthClient, TokenAuth
 from middleware.crm.session import CRMSession
 from middleware.crm.settings import Secret
 from middleware.errors import CRMAuthError, CRMUnavailableError, NotConnectedError, NoTokenError, StorageError
+from middleware.inbox.database import open_database
 from middleware.model.deadline import Deadline
 from middleware.oauth.grants import Grant, Grants
 from middleware.oauth.protocol import Granted
@@ -154,6 +156,18 @@ def test_a_clock_that_was_ahead_holds_up_nobody(desk: Desk) -> None:
     assert desk.new_grants().claim(desk.client, desk.grant(), was_refused=False)
     desk.pass_by(hours=-6)
     assert desk.get() in desk.provider.access
+
+
+def test_whose_clock_is_ahead_takes_no_lease(own_postgres: str, tmp_path: Path, provider: Provider) -> None:
+    """On a server leases go by its own clock: a machine that is an hour ahead waits as the others do."""
+    database = open_database(own_postgres)
+    desk = Desk(database, tmp_path, provider)
+    desk.connect()
+    assert desk.grants.claim(desk.client, desk.grant(), was_refused=False)
+    desk.pass_by(hours=1)
+    assert desk.grant().is_leased
+    assert not desk.new_grants().claim(desk.client, desk.grant(), was_refused=False)
+    database.close()
 
 
 @pytest.mark.parametrize(
