@@ -263,7 +263,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Read the list of all, or search for what was changed; deleted contacts are not told."""
-        after = ""
+        after = ctx.bookmark.place
         while True:
             answer = self._changed(since, after, ctx) if since else self._listed(after, ctx)
             contacts = self._contacts(records(answer, "results"))
@@ -274,6 +274,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
             if since and after.isdecimal() and int(after) >= MOST_FOUND:
                 latest = contacts[-1].updated_at if contacts else None
                 since, after = (latest if latest and latest > since else None), ""
+            ctx.bookmark.place = after
 
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Read one record of each kind, the key properties, and what the token may do; nothing is written."""

@@ -15,7 +15,8 @@
         │   └── RateLimitedError         429: wait ``retry_after``, no attempt is used up
         │       └── NotAskedError            the same, and nothing was sent: it is still the CRM's pause
         │           ├── BudgetError              … or our own budget for the account is used up
-        │           └── BreakerOpenError         … or the CRM has failed time and again
+        │           ├── BreakerOpenError         … or the CRM has failed time and again
+        │           └── IndexNotReadyError       … or it finds nobody by number, and our index cannot tell yet
         ├── CRMResponseError         an answer nobody can read: a few more tries, then a dead letter
         ├── CRMAuthError             401, 403: the customer's deliveries pause until a person acts
         ├── CRMRejectedError         any other 4xx: a dead letter at once, with the vendor's text
@@ -111,6 +112,10 @@ class BreakerOpenError(NotAskedError):
     """The CRM failed so often that it is left alone for a while."""
 
 
+class IndexNotReadyError(NotAskedError):
+    """The CRM cannot search by number, and our index of its numbers is not built or too old to say "nobody"."""
+
+
 class CRMResponseError(CRMError):
     """The CRM answered something that cannot be read."""
 
@@ -138,6 +143,7 @@ _WORDS = {
     NotAskedError: "it wants a pause",
     BudgetError: "the budget of requests to it is used up",
     BreakerOpenError: "it failed time and again and is left alone for a while",
+    IndexNotReadyError: "it cannot search by number, and its index is not built or too old; see m8crm index status",
     CRMResponseError: "its answer cannot be read",
     CRMAuthError: "it refuses the credentials, or a right is missing",
     CRMRejectedError: "it refuses the request",

@@ -13,6 +13,7 @@ from middleware.cli import (
     calls,
     customers,
     database,
+    index,
     lookups,
     monitoring,
     privacy,
@@ -58,6 +59,7 @@ for command in (
     *privacy.COMMANDS,
     *monitoring.COMMANDS,
     *database.COMMANDS,
+    *index.COMMANDS,
     *adapter.COMMANDS,
 ):
     main.add_command(command)

@@ -52,13 +52,17 @@ OUTCOMES: dict[type, str] = {  # of requests, as they are counted
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Account:
-    """Breaker, budget and pause of one account; without a ``budget`` requests are not counted."""
+    """Breaker, budget and pause of one account; without a ``budget`` requests are not counted.
+
+    ``patience``: seconds that a request waits for its turn, else as long as somebody who is on the phone would.
+    """
 
     budget: Budget | None = None
     breaker: Breaker = field(default_factory=Breaker)
     ledger: Ledger = field(default_factory=Ledger)
     shared: SharedBudget | None = None
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
+    patience: float | None = None
     counts: Counts = NOT_COUNTED
 
     @contextmanager
@@ -116,7 +120,7 @@ class Account:
     def _take(self, lane: Lane, deadline: Deadline) -> None:
         if self.budget is None:
             return
-        patience = min(PATIENCE, deadline.remaining / 2)
+        patience = min(PATIENCE, deadline.remaining / 2) if self.patience is None else self.patience
         while wait := self._wait_for(self.budget, lane):
             if wait > patience:
                 message = f"our budget of {self.budget} is used up for {lane.name.lower()}: not asked"
