@@ -291,7 +291,7 @@ class Inbox:
         return self._hash(tenant_id, "mark", mark.encode(errors="replace"))
 
     def _hash(self, tenant_id: str, sender: str, content: bytes) -> str:
-        return hmac.new(self._key, f"{tenant_id}\0{sender}\0".encode() + content, hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, f"{tenant_id}\0{sender}\0".encode() + content, "sha256").hex()
 
 
 def _matches(tenant_id: str | None, state: str | None, sender: str | None) -> ColumnElement[bool]:
