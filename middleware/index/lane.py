@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import Future, wait
 from datetime import timedelta
 from threading import Event, Lock, Thread
+from typing import Any
 
 import structlog
 
+from middleware.crm.base import CRMAdapter
+from middleware.crm.registry import load_adapters
 from middleware.crm.threads import DaemonPool
 from middleware.errors import StorageError
 from middleware.inbox.store import Inbox
@@ -37,7 +41,7 @@ class IndexLane:
         self._lock = Lock()
         self._stopping = Event()
         self._thread: Thread | None = None
-        self._indexed: list[str] = []  # customers' ids
+        self._indexed: list[str] = []  # ids of the customers that may have an index
         self._scanned_at = float("-inf")
 
     def start(self) -> None:
@@ -84,14 +88,12 @@ class IndexLane:
     def _scan(self) -> None:
         """See which customers have an index, and remove those that nobody wants any more."""
         self._scanned_at = time.monotonic()
-        found = [tenant for tenant_id in self._tenants.ids() if (tenant := self._tenants.get(tenant_id))]
-        self._indexed = [tenant.id for tenant in found if any(indexed_sources(tenant))]
-        wanted = {(tenant.id, source.name) for tenant in found for source in indexed_sources(tenant)}
-        known = {tenant.id for tenant in found}
+        self._indexed = self._tenants.ids(_hints())
         for state in self._store.list_states():
-            last = state.synced_at or state.due_at
-            is_old = self._inbox.now() - last > KEPT_FOR
-            if (state.tenant_id, state.source) not in wanted and (state.tenant_id in known or is_old):
+            tenant = self._tenants.get(state.tenant_id)
+            source = tenant.source(state.source) if tenant else None
+            is_unwanted = tenant is not None and (source is None or source.index is None)
+            if is_unwanted or self._inbox.now() - (state.synced_at or state.due_at) > KEPT_FOR:
                 log.info("index_removed", customer=state.tenant_id, source=state.source, contacts=state.contacts)
                 self._store.drop(state.tenant_id, state.source)
 
@@ -117,3 +119,14 @@ class IndexLane:
     def _done(self, key: tuple[str, str]) -> None:
         with self._lock:
             self._running.pop(key, None)
+
+
+def _hints() -> re.Pattern[bytes]:
+    """Return what stands in the file of every customer with an index: thousands of others are not even understood."""
+    cannot = [kind.name for kind in load_adapters().values() if _may_need_index(kind)]
+    return re.compile("|".join(map(re.escape, ["index", *cannot])).encode())
+
+
+def _may_need_index(kind: type[CRMAdapter[Any]]) -> bool:
+    is_own = kind.is_searchable is not CRMAdapter.is_searchable  # it depends on the settings
+    return is_own or kind.find_contacts is CRMAdapter.find_contacts

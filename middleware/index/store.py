@@ -51,7 +51,11 @@ _FIND = (  # built once: that takes longer than the database does
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexState:
-    """How an index stands; ``synced_at``: it is as the CRM was then, at the least; ``seen``: of the pass under way."""
+    """How an index stands.
+
+    ``synced_at``: it is as the CRM was then, at the least; ``age``: since then, in seconds; ``seen``: contacts of the
+    full pass that is under way or was interrupted; ``error``: class of the last failure, ``failures`` in a row.
+    """
 
     tenant_id: str
     source: str
@@ -60,6 +64,7 @@ class IndexState:
     is_building: bool
     built_at: datetime | None
     synced_at: datetime | None
+    age: float | None
     due_at: datetime
     failures: int
     error: str | None
@@ -333,6 +338,7 @@ class NumberStore:
             is_building=is_held and row.begun_at is not None,
             built_at=_moment(row.built_at),
             synced_at=_moment(row.synced_at),
+            age=None if row.synced_at is None else round(max(0.0, self._now() - row.synced_at), 1),
             due_at=datetime.fromtimestamp(row.due_at, UTC),
             failures=row.failures,
             error=row.error,

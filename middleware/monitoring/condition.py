@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from middleware.inbox.store import Inbox
 from middleware.inbox.tables import delivery, lane
+from middleware.index.store import IndexState, NumberStore
 from middleware.recordings.tables import recording
 
 
@@ -19,7 +20,7 @@ class Condition:
     """Of the whole installation, for all machines that share its database; spans in seconds.
 
     ``dead`` and ``lost`` have, by customer, how many dead letters and lost recordings there are; ``paused`` has the
-    customers' channels whose CRM refuses the credentials.
+    customers' channels whose CRM refuses the credentials; ``indexes`` are those of CRMs' numbers.
     """
 
     states: Mapping[str, int]
@@ -28,6 +29,7 @@ class Condition:
     dead: Mapping[str, int]
     paused: tuple[tuple[str, str], ...]
     lost: Mapping[str, int]
+    indexes: tuple[IndexState, ...] = ()
 
 
 def condition_of(inbox: Inbox) -> Condition:
@@ -50,6 +52,7 @@ def condition_of(inbox: Inbox) -> Condition:
         dead={row[0]: row[1] for row in dead_rows},
         paused=tuple((tenant, channel) for tenant, channel in paused_rows),
         lost={row[0]: row[1] for row in lost_rows},
+        indexes=tuple(NumberStore(inbox).list_states()),
     )
 
 

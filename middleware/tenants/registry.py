@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +63,10 @@ class Tenants:
         entry = self._look(tenant_id)
         return entry.problem if entry else None
 
-    def ids(self) -> list[str]:
-        """Return the ids of all customers that have a file."""
-        return sorted(path.stem for path in self._folder.glob("*.toml") if TENANT_ID.fullmatch(path.stem))
+    def ids(self, mentioning: re.Pattern[bytes] | None = None) -> list[str]:
+        """Return the ids of all customers that have a file, or one that mentions something: no file is understood."""
+        paths = [path for path in self._folder.glob("*.toml") if TENANT_ID.fullmatch(path.stem)]
+        return sorted(path.stem for path in paths if mentioning is None or _mentions(path, mentioning))
 
     def _is_unchanged(self, tenant_id: str, entry: _Entry, now: float) -> bool:
         """Whether a look is saved, since it would read nothing; a few microseconds."""
@@ -126,6 +128,13 @@ class Tenants:
         # a change while the file was read is seen by the next look
         after = _stamp([path, *entry.files])
         entry.stamp = after if after[0] == stamp[0] else ()
+
+
+def _mentions(path: Path, what: re.Pattern[bytes]) -> bool:
+    try:
+        return what.search(path.read_bytes()) is not None
+    except OSError:
+        return False
 
 
 def _stamp(paths: list[Path]) -> Stamp:
