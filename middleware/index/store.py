@@ -27,7 +27,7 @@ from middleware.tenants.tenant import Source, Tenant
 
 LEASE = 120.0  # seconds; longer than any step of a pass
 LEASES_AHEAD = 10  # leases that lie further ahead were made before a clock was put back
-BATCH = 500  # contacts in one transaction
+BATCH = 250  # contacts in one transaction: who stores an event waits for it
 _clean = Told().process_bind_param
 _FIND = (  # built once: that takes longer than the database does
     select(number_index.c.fingerprint, number_index.c.synced_at, number_index.c.contacts, indexed_contact.c.card)
