@@ -140,6 +140,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
     settings_type = HubSpotSettings
     base_url = "https://api.hubapi.com"
     log_format = "html"
+    knows_contact_ids = True
     budget = Budget(100, timedelta(seconds=10))  # private app, Free and Starter; searches have 5 a second beside it
 
     def __init__(self, settings: HubSpotSettings) -> None:

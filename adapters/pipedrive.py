@@ -81,6 +81,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     settings_type = PipedriveSettings
     number_forms = ("suffix", "e164", "national")
     log_format = "html"
+    knows_contact_ids = True
     budget = Budget(20, timedelta(seconds=2))  # of the smallest plan; each day has its tokens beside it
 
     def __init__(self, settings: PipedriveSettings) -> None:

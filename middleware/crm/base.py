@@ -91,6 +91,7 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     settings_type: ClassVar[type]  # the frozen dataclass of the settings
     number_forms: ClassVar[tuple[NumberForm, ...]] = ("e164",)  # to search for, in this order: ``ctx.written``
     log_format: ClassVar[Literal["text", "html", "markdown"]] = "text"  # of ``call.body``, as the CRM shows it
+    knows_contact_ids: ClassVar[bool] = False  # find_contact_by_id takes Contact.id, too, and tells all numbers
     budget: ClassVar[Budget | None] = None  # requests that the vendor allows an account; None: not counted
 
     def __init__(self, settings: SettingsT) -> None:
@@ -108,7 +109,7 @@ class CRMAdapter(ABC, Generic[SettingsT]):
 
     # optional: override what the CRM has ----------------------------------------------------------
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
-        """Return the contact with the id that a caller typed, that stands in place of a number or that an index has."""
+        """Return the contact with the id that a caller typed or that stands in place of a number."""
         raise NotImplementedError
 
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:

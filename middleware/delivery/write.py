@@ -116,7 +116,7 @@ def _find_indexed(job: Job, ctx: Context) -> list[Contact]:
     adapter, number = job.source.adapter, job.call.contact_number
     indexed = job.index.find(job.tenant, job.source, number)
     contacts = list(indexed.contacts)
-    if adapter.can("find_contact_by_id"):
+    if adapter.knows_contact_ids and adapter.can("find_contact_by_id"):
         read = [adapter.find_contact_by_id(contact.id, ctx) for contact in contacts]
         contacts = [contact for contact in read if contact and has_number(contact, number, ctx.region)]
     if not contacts and not indexed.is_final:

@@ -142,7 +142,7 @@ class Search:
         """Return the contact with its activities; ``None`` if the index is wrong about him."""
         adapter, pool = self.source.adapter, self.tools.pool
         names = [name for name in ACTIVITY_METHODS if adapter.can(name)]
-        is_read = is_mirrored and adapter.can("find_contact_by_id")
+        is_read = is_mirrored and adapter.knows_contact_ids and adapter.can("find_contact_by_id")
         self._reading = pool.submit(self._read, contact, ctx, self.tools.clock()) if is_read else None
         parts = {name: pool.submit(self._part, name, contact, ctx, self.tools.clock()) for name in names}
         self._parts, self._contact = parts, contact

@@ -70,6 +70,7 @@ class Rolodex(CRMAdapter[RolodexSettings]):
 class ReadableRolodex(Rolodex):
     """The same, with contacts that can be read by id, unless it is down."""
 
+    knows_contact_ids: ClassVar[bool] = True
     down: Exception | None = None
 
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:

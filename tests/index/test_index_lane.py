@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,8 +136,8 @@ def test_a_wrong_index_is_told(folder: Path, index: str, iter_contacts: str, pro
 
 def test_the_sql_adapter_reads_page_by_page(town: Town, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Contacts of several rows are whole though pages cut through them, and none is missing when rows go meanwhile."""
-    monkeypatch.setattr("adapters.sql.PAGE", 10)
-    monkeypatch.setattr("adapters.sql.OVERLAP", 4)
+    monkeypatch.setattr("adapters.sql.PAGE", 20)
+    monkeypatch.setattr("adapters.sql.OVERLAP", 8)
     people = [(i, f"+46701{i:06}", f"+46702{i:06}") for i in range(2, 60)]
     with closing(sqlite3.connect(folder / "crm.db")) as database, database:
         database.execute("CREATE TABLE phone (person, number)")
@@ -147,6 +148,18 @@ def test_the_sql_adapter_reads_page_by_page(town: Town, folder: Path, monkeypatc
     SELECT id, name AS display_name, number FROM person JOIN phone ON person = id
     WHERE updated >= datetime(:since) ORDER BY id LIMIT :limit OFFSET :offset"""'''
     tenant = load_tenant(write(folder, "index = true", several))
+    adapter: Any = tenant.sources[0].adapter
+    run, pages = adapter._run, []
+
+    def run_and_remove(*args: Any, **kwargs: Any) -> Any:
+        page = run(*args, **kwargs)
+        pages.append(page)
+        with closing(sqlite3.connect(folder / "crm.db")) as database, database:
+            database.execute("DELETE FROM phone WHERE person = ?", (len(pages) + 1,))
+        return page
+
+    monkeypatch.setattr(adapter, "_run", run_and_remove)
     town.sync(tenant)
+    assert len(pages) > len(people) * 2 // 20
     for i, *numbers in people:
         assert [town.who(tenant, number) for number in numbers] == [[str(i)], [str(i)]]

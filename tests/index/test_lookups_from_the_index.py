@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from middleware.crm.base import Context
 from middleware.errors import CRMUnavailableError, StorageError
 from middleware.lookup.card import Failed, Hit, Miss
 from middleware.lookup.indexed import Indexed
 from middleware.lookup.search import INDEX_PAUSE
+from middleware.model.contact import Contact
 from middleware.model.phone import PhoneNumber
 from middleware.tenants.tenant import IndexConfig, LookupConfig, Source, Tenant
 from tests.index.rolodex import ReadableRolodex, Rolodex, Town, tenant_with
@@ -60,6 +62,20 @@ def test_the_contact_is_shown_as_the_crm_has_him_now(town: Town, desk: Desk) -> 
     assert desk.ask(tenant) == Hit(body=b"Ada Lovelace")
     assert [note.body for note in desk.cards[-1].activities] == ["about ada"]
     assert notes_of(desk)["contact by id"] == "as it is now"
+
+
+def test_an_id_that_is_not_the_contacts_is_not_asked_for(town: Town, desk: Desk) -> None:
+    """Where people type other ids than the CRM's own, nobody is taken for gone who is not found by his own."""
+
+    class Typed(ReadableRolodex):
+        knows_contact_ids = False
+
+        def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
+            return None
+
+    crm = Typed()
+    crm.put("ada", NUMBER, name="Ada Webb")
+    assert desk.ask(indexed(crm, town)) == Hit(body=b"Ada Webb")
 
 
 def test_a_crm_that_is_down_hides_no_contact(town: Town, desk: Desk) -> None:
