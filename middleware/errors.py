@@ -17,6 +17,7 @@
         │           ├── BudgetError              … or our own budget for the account is used up
         │           ├── BreakerOpenError         … or the CRM has failed time and again
         │           └── IndexNotReadyError       … or it finds nobody by number, and our index cannot tell yet
+        ├── CRMShrunkError           it lists less than half of its contacts: the index keeps them until a person acts
         ├── CRMResponseError         an answer nobody can read: a few more tries, then a dead letter
         ├── CRMAuthError             401, 403: the customer's deliveries pause until a person acts
         ├── CRMRejectedError         any other 4xx: a dead letter at once, with the vendor's text
@@ -116,6 +117,10 @@ class IndexNotReadyError(NotAskedError):
     """The CRM cannot search by number, and our index of its numbers is not built or too old to say "nobody"."""
 
 
+class CRMShrunkError(CRMError):
+    """The CRM lists less than half of the contacts that it had; ``m8crm index drop`` believes it."""
+
+
 class CRMResponseError(CRMError):
     """The CRM answered something that cannot be read."""
 
@@ -144,6 +149,7 @@ _WORDS = {
     BudgetError: "the budget of requests to it is used up",
     BreakerOpenError: "it failed time and again and is left alone for a while",
     IndexNotReadyError: "it cannot search by number, and its index is not built or too old; see m8crm index status",
+    CRMShrunkError: "it lists less than half of its contacts; m8crm index drop believes it",
     CRMResponseError: "its answer cannot be read",
     CRMAuthError: "it refuses the credentials, or a right is missing",
     CRMRejectedError: "it refuses the request",

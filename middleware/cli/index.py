@@ -115,14 +115,8 @@ def _line(one: dict[str, Any]) -> str:
     if one["is_building"]:
         words += f"; {one['seen']} read so far"
     if one["error"]:
-        words += f"; {one['failures']} failures, the last: {_reason(one['error'])}"
+        words += f"; {one['failures']} failures, the last: {in_words(one['error'])}"
     return words
-
-
-def _reason(error: str) -> str:
-    if error == "ShrunkError":
-        return "the CRM lists less than half of its contacts, so none were removed; m8crm index drop believes it"
-    return in_words(error)
 
 
 def _progress(name: str, *, quiet: bool) -> Callable[[int], None]:

@@ -21,7 +21,7 @@ from middleware.index.store import NumberStore, indexed_sources
 from middleware.tenants.registry import Tenants
 from middleware.tenants.tenant import Source, Tenant
 
-POLL = 2.0  # seconds between two looks at what is due
+POLL = 5.0  # seconds between two looks at what is due
 SCAN = 60.0  # seconds between two looks at which customers have an index: that reads all their files
 PASSES = 4  # at the same time, per process
 KEPT_FOR = timedelta(days=30)  # an index that no pass has followed: its customer may be gone

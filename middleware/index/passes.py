@@ -23,6 +23,7 @@ from middleware.errors import (
     CRMError,
     CRMRejectedError,
     CRMResponseError,
+    CRMShrunkError,
     NotAskedError,
     RateLimitedError,
     StorageError,
@@ -31,20 +32,18 @@ from middleware.errors import (
 from middleware.index.store import BATCH, Lease, NumberStore, fingerprint_of
 from middleware.model.contact import Contact
 from middleware.model.deadline import LongDeadline
+from middleware.tenants.tenant import IndexConfig
 
 PATIENCE = 60.0  # seconds that a request waits for the budget; then the pass ends, and another goes on later
 LONGEST = timedelta(hours=12)  # of one pass
 OVERLAP = 300.0  # seconds: CRMs' clocks differ, and their searches show a change only after a while
 SHORTEST_PAUSE, LONGEST_PAUSE = 30.0, 900.0  # seconds after a failure
+LONGEST_WISH = 3600.0  # seconds that a CRM may want to be left alone
 FEW = 100  # contacts: of so few all may be gone at once
 MAX_ID = 500  # characters
 
 log = structlog.get_logger("m8crm.index")
 Progress = Callable[[int], None]  # told how many contacts a full pass has brought
-
-
-class ShrunkError(CRMError):
-    """The CRM lists less than half of the contacts that it had."""
 
 
 @dataclass(slots=True)
@@ -56,18 +55,17 @@ class Pass:
     now: Callable[[], datetime]
     stopping: Event
     progress: Progress = lambda _seen: None
-    _changes_due_at: float = 0.0
+    _changes_due_at: float = 0.0  # Unix seconds; now, at first
 
     def run(self, *, is_full: bool = False) -> None:
         """Do what is due, all of it if ``is_full``; a failure is noted, and what was read until then stays."""
         lease, row = self.lease, self.lease.row
-        assert lease.source.index is not None
         began = time.monotonic()
         try:
             if row.fingerprint != (fingerprint := fingerprint_of(lease.tenant, lease.source)):
                 self.store.empty(lease, fingerprint=fingerprint, generation=row.generation + 1)
                 row = self._reread()
-            full_due_at = (row.built_at or 0.0) + lease.source.index.full_every.total_seconds()
+            full_due_at = (row.built_at or 0.0) + self._config.full_every.total_seconds()
             if is_full or row.begun_at is not None or row.built_at is None or full_due_at <= self._moment():
                 self._read_all()
             else:
@@ -78,6 +76,9 @@ class Pass:
         except Exception as error:
             is_stopped = self.stopping.is_set() and isinstance(error, NotAskedError)
             self._give_back() if is_stopped else self._failed(error)
+        except KeyboardInterrupt:  # of who builds it by hand
+            self._give_back()
+            raise
         else:
             ms = round((time.monotonic() - began) * 1000)
             log.info("index", customer=lease.tenant.id, source=lease.source.name, ms=ms)
@@ -85,9 +86,9 @@ class Pass:
     # all contacts -------------------------------------------------------------------------------------
     def _read_all(self) -> None:
         """Begin a full pass, or go on with one that was interrupted, and bring it to its end unless we are stopped."""
+        self._follow_meanwhile()  # first: whatever becomes of this pass, the index in use does not grow old
         begun_at, generation, bookmark = self._begin()
         seen = self._reread().seen
-        self._changes_due_at = self._next_due()
         for batch in self._batches(None, bookmark):
             seen += len(batch)
             self.store.write(self.lease, batch, generation, seen=seen, bookmark=bookmark.place)
@@ -96,12 +97,11 @@ class Pass:
                 self._give_back()
                 return
             self._follow_meanwhile()
-        self._end(begun_at, generation, seen)
+        self._end(begun_at, generation)
 
     def _begin(self) -> tuple[float, int, Bookmark]:
         row, now = self._reread(), self._moment()
-        assert self.lease.source.index is not None
-        is_old = row.begun_at is not None and row.begun_at + self.lease.source.index.full_every.total_seconds() < now
+        is_old = row.begun_at is not None and row.begun_at + self._config.full_every.total_seconds() < now
         if row.begun_at is not None and not is_old:
             if not row.bookmark:  # its adapter cannot go on: what it brings again is counted again
                 self.store.change(self.lease, seen=0)
@@ -109,13 +109,13 @@ class Pass:
         self.store.change(self.lease, begun_at=now, generation=row.generation + 1, bookmark=None, seen=0)
         return now, row.generation + 1, Bookmark()
 
-    def _end(self, begun_at: float, generation: int, seen: int) -> None:
+    def _end(self, begun_at: float, generation: int) -> None:
         """Remove what the pass has not seen, unless that is most of all: a CRM may have lost its mind."""
         gone = self.store.count_unseen(self.lease, generation)
         kept = self._reread().contacts - gone
         if gone > FEW and kept < gone:
             self.store.change(self.lease, begun_at=None, bookmark=None)
-            raise ShrunkError(f"the CRM lists {kept} contacts and not {gone} others; m8crm index drop believes it")
+            raise CRMShrunkError(f"the CRM lists {kept} contacts and not {gone} others")
         self.store.remove_unseen(self.lease, generation)
         synced_at = max(begun_at, self._reread().synced_at or 0.0)
         done = {"built_at": begun_at, "synced_at": synced_at, "since": begun_at - OVERLAP, "begun_at": None}
@@ -174,8 +174,11 @@ class Pass:
         return self.store.read(self.lease)
 
     def _next_due(self) -> float:
-        assert self.lease.source.index is not None
-        return self._moment() + self.lease.source.index.every.total_seconds()
+        return self._moment() + self._config.every.total_seconds()
+
+    @property
+    def _config(self) -> IndexConfig:
+        return self.lease.source.index or IndexConfig()
 
     def _moment(self) -> float:
         return self.now().timestamp()
@@ -191,7 +194,7 @@ class Pass:
             row = self._reread()
             pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** min(row.failures, 10))
             if isinstance(error, RateLimitedError) and error.retry_after is not None:
-                pause = max(1.0, error.retry_after.total_seconds())
+                pause = min(max(1.0, error.retry_after.total_seconds()), LONGEST_WISH)
             changes = {"failures": row.failures + 1, "error": type(error).__name__}
             if isinstance(error, CRMRejectedError):  # perhaps the bookmark: it begins anew
                 changes["bookmark"] = None

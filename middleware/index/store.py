@@ -165,12 +165,16 @@ class NumberStore:
 
     # whoever keeps it -------------------------------------------------------------------------------
     def claim(self, tenant: Tenant, source: Source, *, is_forced: bool = False) -> Lease | None:
-        """Lease the source's index if it is due, or ``is_forced``, and nobody else has it."""
+        """Lease the source's index if it is due, of other settings or ``is_forced``, and nobody else has it."""
         now, owner = self._now(), secrets.token_hex(8)
         mine = and_(number_index.c.tenant == tenant.id, number_index.c.source == source.name)
         is_free = or_(number_index.c.lease_until < now, number_index.c.lease_until > now + LEASES_AHEAD * LEASE)
         # a moment further ahead than any pause was set before a clock was put back
-        is_due = or_(number_index.c.due_at <= now, number_index.c.due_at > now + timedelta(days=1).total_seconds())
+        is_due = or_(
+            number_index.c.due_at <= now,
+            number_index.c.due_at > now + timedelta(days=1).total_seconds(),
+            number_index.c.fingerprint != fingerprint_of(tenant, source),
+        )
         wanted = and_(mine, is_free) if is_forced else and_(mine, is_free, is_due)
         with self._database.read() as connection:  # nothing is written while nothing is due
             if connection.execute(select(number_index.c.id).where(mine, ~wanted)).first():

@@ -334,10 +334,13 @@ def _index(written: object, adapter: CRMAdapter[Any], where: str, reading: _Read
         reading.problems.append(f'{where}.index: write true, false or {{ every = "5m" }}')
         return None
     try:
-        return IndexConfig(**_Index().load(written if isinstance(written, dict) else {}))
+        index = IndexConfig(**_Index().load(written if isinstance(written, dict) else {}))
     except ValidationError as error:
         reading.problems += flat_problems(error.messages, _Index(), f"{where}.index.")
         return None
+    if index.trusted_for <= index.every:
+        reading.problems.append(f"{where}.index.trusted_for: must be longer than every: else no index is young enough")
+    return index
 
 
 def _adapter(

@@ -124,6 +124,7 @@ def test_the_knobs_of_an_index_are_spans(folder: Path) -> None:
         ("index = true", "", "index: its adapter cannot list contacts"),
         ("index = 5", ITER, "index: write true, false or"),
         ('index = { every = "5" }', ITER, "index.every: Write a span"),
+        ('index = { every = "15m" }', ITER, "index.trusted_for: must be longer than every"),
         ('index = { evry = "5m" }', ITER, "did you mean 'every'"),
         ("index = true", 'iter_contacts = "SELECT id, phone AS number FROM person"', "LIMIT :limit OFFSET :offset"),
     ],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from middleware.crm.account import Account
 from middleware.crm.budget import Budget, Ledger
-from middleware.errors import CRMRejectedError, RateLimitedError
+from middleware.errors import CRMRejectedError, CRMUnavailableError, RateLimitedError
 from middleware.index.passes import Pass
 from middleware.tenants.tenant import IndexConfig, Source
 from tests.index.rolodex import Town, crowd, number_of, tenant_with
@@ -113,6 +113,20 @@ def test_a_change_during_a_pass_is_not_lost(town: Town) -> None:
     assert town.who(tenant, "+46701740699") == []
     assert town.sync(tenant)
     assert town.who(tenant, "+46701740699") == ["0001"]
+
+
+def test_changes_are_followed_though_the_full_pass_fails(town: Town) -> None:
+    """A CRM that cannot list everybody any more still tells what has changed."""
+    crm = crowd(600)
+    tenant = tenant_with(crm)
+    town.sync(tenant)
+    town.later(hours=25)
+    crm.put("new", "+46701740699", at=town.now)
+    crm.fails_after, crm.error = 300, CRMUnavailableError("it is down")
+    town.sync(tenant)
+    assert town.state(tenant).error == "CRMUnavailableError"
+    assert town.who(tenant, "+46701740699") == ["new"]
+    assert town.is_final(tenant)
 
 
 def test_a_bookmark_that_the_crm_refuses_is_thrown_away(town: Town) -> None:
