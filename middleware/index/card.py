@@ -13,6 +13,7 @@ MAX_BYTES = 64 * 1024  # of one contact; a larger one loses what is not needed t
 MAX_NUMBERS = 50  # that a contact is found by
 _LISTS: dict[str, type[Any]] = {"numbers": ContactNumber, "emails": Email, "fields": Field}
 _COLUMNS = {name: tuple(field.name for field in fields(kind)) for name, kind in _LISTS.items()}
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _NAMES = tuple(field.name for field in fields(Contact))
 
 
@@ -24,7 +25,7 @@ def dump_contact(contact: Contact) -> str:
             told[name] = [[getattr(one, column) for column in columns] for one in told[name]]
     if contact.updated_at:
         told["updated_at"] = contact.updated_at.isoformat()
-    text = json.dumps(told, separators=(",", ":"))
+    text = _encode(told)
     if len(text) <= MAX_BYTES:
         return text
     least = Contact(id=contact.id, display_name=contact.display_name[:200], updated_at=contact.updated_at)
