@@ -45,6 +45,7 @@ from middleware.web import docs, events, health, lookup
 from middleware.web import recordings as recording_links
 from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
+from middleware.web.guesses import Guesses
 from middleware.web.problems import ProblemApi, respond
 from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
@@ -66,6 +67,7 @@ class Parts:
     recordings: Recordings
     counts: Counts
     index: NumberStore
+    guesses: Guesses
     shared: SharedAnswers | None = None
 
     def close(self) -> None:
@@ -119,6 +121,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         recordings=recordings,
         counts=counts,
         index=index,
+        guesses=Guesses(settings.trusted_proxies),
         shared=shared,
     )
 

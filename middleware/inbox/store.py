@@ -142,12 +142,13 @@ class Inbox:
     ) -> None:
         """Have ``done`` called, on another thread, with what :meth:`accept` returns or raises."""
         event_id = secrets.token_hex(12)
+        key_hash = self._hash(tenant_id, sender, key.encode(errors="replace"))
         row: dict[str, Any] = {
             "id": event_id,
             "tenant": tenant_id,
             "sender": sender,
-            "key": self._hash(tenant_id, sender, key.encode(errors="replace")),
-            "digest": self._hash(tenant_id, sender, raw),
+            "key": key_hash,
+            "digest": self._hash(tenant_id, sender, key_hash.encode() + raw),
             "content_type": content_type[:100],
             "raw": raw,
             "received_at": self.now().timestamp(),
