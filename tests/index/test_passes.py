@@ -14,6 +14,7 @@ from middleware.crm.account import Account
 from middleware.crm.budget import Budget, Ledger
 from middleware.errors import CRMRejectedError, CRMUnavailableError, RateLimitedError
 from middleware.index.passes import Pass
+from middleware.index.store import IndexState
 from middleware.tenants.tenant import IndexConfig, Source
 from tests.index.rolodex import Town, crowd, number_of, tenant_with
 from tests.lookup.zoo import NOW
@@ -49,6 +50,7 @@ def test_one_worker_at_a_time(town: Town, database_url: str) -> None:
     crm, other = crowd(600), Town.at(database_url)
     tenant = tenant_with(crm)
     seen: list[bool] = []
+    left: list[IndexState] = []
 
     def meanwhile(count: int) -> None:
         if count == 550:
@@ -56,12 +58,13 @@ def test_one_worker_at_a_time(town: Town, database_url: str) -> None:
             other.later(minutes=3)  # the first one hangs
             crm.on_contact = lambda _count: None
             seen.append(other.sync(tenant))
+            left.append(other.state(tenant))
 
     crm.on_contact = meanwhile
     town.sync(tenant)
     assert seen == [False, True]
-    assert other.state(tenant).contacts == 600
-    assert other.state(tenant).error is None
+    assert [other.state(tenant)] == left
+    assert (left[0].contacts, left[0].error) == (600, None)
     assert other.state(tenant).built_at == NOW  # the pass that the first one had begun
     other.inbox.close()
 
