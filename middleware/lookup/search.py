@@ -24,7 +24,7 @@ from middleware.lookup.alarms import Alarms
 from middleware.lookup.assemble import SAME_NUMBER, choose, newest
 from middleware.lookup.card import Card, Failed, Found, Miss, Result
 from middleware.lookup.clean import clean_activity
-from middleware.lookup.indexed import NoIndex, NumberIndex
+from middleware.lookup.indexed import Indexed, NoIndex, NumberIndex
 from middleware.lookup.slots import Slot
 from middleware.lookup.trace import Trace
 from middleware.lookup.verify import MAX_ITEMS, find_verified, has_number, written_forms
@@ -101,7 +101,7 @@ class Search:
 
     def partial(self) -> Found | None:
         """Return the contact, if it is known, with the activities that have come so far."""
-        if self._contact is None:
+        if self._contact is None or self._is_gone:
             return None
         try:
             return self._found(self._contact)
@@ -163,7 +163,7 @@ class Search:
                 yield contact, False
             if contact is not None or not self.number.is_diallable:
                 return
-        is_final = False
+        indexed, is_final = Indexed(), False
         if self.source.index:
             with self.trace.span("index", self.source.name, queued) as span:
                 indexed = self.tools.index.find(self.tenant, self.source, self.number)
