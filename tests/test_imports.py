@@ -16,7 +16,7 @@ ROWS = [
     {"tenants"},
     {"lookup", "receivers", "migrations", "inbox"},
     {"index"},
-    {"delivery", "recordings", "demo"},
+    {"delivery", "recordings", "demo", "oauth"},
     {"monitoring"},
     {"web"},
     {"app"},

@@ -16,6 +16,7 @@ from middleware.cli import (
     index,
     lookups,
     monitoring,
+    oauth,
     privacy,
     recordings,
     running,
@@ -61,5 +62,6 @@ for command in (
     *database.COMMANDS,
     *index.COMMANDS,
     *adapter.COMMANDS,
+    *oauth.COMMANDS,
 ):
     main.add_command(command)

@@ -168,7 +168,8 @@ class NumberStore:
         """Lease the source's index if it is due, of other settings or ``is_forced``, and nobody else has it."""
         now, owner = self._now(), secrets.token_hex(8)
         mine = and_(number_index.c.tenant == tenant.id, number_index.c.source == source.name)
-        is_free = or_(number_index.c.lease_until < now, number_index.c.lease_until > now + LEASES_AHEAD * LEASE)
+        clock = self._database.lease_clock(now)
+        is_free = or_(number_index.c.lease_until < clock, number_index.c.lease_until > clock + LEASES_AHEAD * LEASE)
         # a moment further ahead than any pause was set before a clock was put back
         is_due = or_(
             number_index.c.due_at <= now,
@@ -182,7 +183,7 @@ class NumberStore:
         with self._database.write() as connection:
             new = self._database.insert(number_index).values(tenant=tenant.id, source=source.name)
             connection.execute(new.on_conflict_do_nothing())
-            taken = update(number_index).where(wanted).values(owner=owner, lease_until=now + LEASE)
+            taken = update(number_index).where(wanted).values(owner=owner, lease_until=clock + LEASE)
             if not connection.execute(taken).rowcount:
                 return None
             row = connection.execute(select(number_index).where(mine)).one()
@@ -207,7 +208,7 @@ class NumberStore:
 
     def renew(self, lease: Lease) -> None:
         """Keep the lease for another while."""
-        self.change(lease, lease_until=self._now() + LEASE)
+        self.change(lease, lease_until=self._lease_end())
 
     def write(self, lease: Lease, contacts: Sequence[Contact], generation: int, **changes: Any) -> None:
         """Store a batch of contacts as they are now, and ``changes`` with it; those without numbers are removed."""
@@ -228,7 +229,7 @@ class NumberStore:
             known=frozenset(known),
         )
         with self._database.write() as connection:
-            changes |= {"contacts": number_index.c.contacts + batch.growth, "lease_until": self._now() + LEASE}
+            changes |= {"contacts": number_index.c.contacts + batch.growth, "lease_until": self._lease_end()}
             self._change(connection, lease, changes)  # first: who has lost the lease writes nothing
             self._store(connection, lease.id, batch, digests, generation)
 
@@ -267,7 +268,7 @@ class NumberStore:
         wanted = select(indexed_contact.c.contact_id).where(_is_older(lease.id, generation)).limit(BATCH)
         while True:
             with self._database.write() as connection:
-                self._change(connection, lease, {"lease_until": self._now() + LEASE})
+                self._change(connection, lease, {"lease_until": self._lease_end()})
                 ids = connection.execute(wanted).scalars().all()
                 self._remove(connection, lease.id, ids)
             if len(ids) < BATCH:
@@ -284,7 +285,7 @@ class NumberStore:
         mine = and_(number_index.c.tenant == tenant_id, number_index.c.source == source)
         with self._database.write() as connection:
             row = connection.execute(select(number_index).where(mine)).first()
-            taken = {"owner": "dropped", "lease_until": self._now() + LEASE, "fingerprint": ""}
+            taken = {"owner": "dropped", "lease_until": self._lease_end(), "fingerprint": ""}
             connection.execute(update(number_index).where(mine).values(taken))
         if row is None:
             return 0
@@ -347,6 +348,9 @@ class NumberStore:
             failures=row.failures,
             error=row.error,
         )
+
+    def _lease_end(self) -> ColumnElement[float]:
+        return self._database.lease_clock(self._now()) + LEASE
 
     def _now(self) -> float:
         return self._inbox.now().timestamp()

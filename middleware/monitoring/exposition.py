@@ -24,6 +24,7 @@ from middleware.metrics.names import (
     COUNTED,
     DATABASE_UP,
     DEAD_LETTERS,
+    DISCONNECTED,
     DISK_FREE,
     INBOX,
     INDEX_AGE,
@@ -32,6 +33,7 @@ from middleware.metrics.names import (
     OLDEST_DUE,
     OLDEST_RETRY,
     PAUSED,
+    UNRENEWED,
     Metric,
 )
 from middleware.monitoring.alarms import Ledger
@@ -97,6 +99,8 @@ def _read(sight: Sight) -> Iterable[Family]:
         yield _family(INDEX_FAILURES, {labels: index.failures for labels, index in indexes.items()})
         ages = {labels: index.age for labels, index in indexes.items()}
         yield _family(INDEX_AGE, {labels: age for labels, age in ages.items() if age is not None})
+        yield _family(DISCONNECTED, dict.fromkeys(condition.disconnected, 1.0))
+        yield _family(UNRENEWED, {crm: float(count) for crm, count in condition.unrenewed.items()})
 
 
 def _family(metric: Metric, values: Values) -> Family:

@@ -49,6 +49,8 @@ def ready() -> Response:
         "indexes_failing": sum(index.failures > 0 for index in condition.indexes),
         "indexed_contacts": sum(index.contacts for index in condition.indexes),
         "oldest_index_seconds": max((index.age for index in condition.indexes if index.age is not None), default=0.0),
+        "disconnected_crms": len(condition.disconnected),
+        "unrenewed_tokens": len(condition.unrenewed),
         "database": "ok",
         "disk": disk,
     }

@@ -22,7 +22,10 @@ from tests.lookup.zoo import NOW
 ROOT = Path(__file__).resolve().parent.parent.parent
 KILLED = """
 import os, signal, sys
+from middleware.inbox.database import Database
+from middleware.inbox.postgresql import PostgreSQL
 from tests.index.rolodex import Town, crowd, tenant_with
+PostgreSQL.lease_clock = Database.lease_clock
 crm = crowd(2000)
 crm.on_contact = lambda count: os.kill(os.getpid(), signal.SIGKILL) if count == 1234 else None
 Town.at(sys.argv[1]).sync(tenant_with(crm))

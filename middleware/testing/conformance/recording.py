@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from itertools import islice
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from middleware.crm.auth import AuthBase
 from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
 from middleware.crm.session import CRMSession
 from middleware.crm.settings import Secret
@@ -48,14 +49,20 @@ class _Recorder:
         return answer
 
 
-def record_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str) -> Recorded:
-    """Run every method of ``adapter`` that only reads, and return what was said."""
+def record_lookup(
+    adapter: CRMAdapter[Any],
+    raw_number: str,
+    region: str,
+    auth: Callable[[Deadline], AuthBase | None] | None = None,
+) -> Recorded:
+    """Run every method of ``adapter`` that only reads, and return what was said; ``auth`` signs in its place."""
     recorder, failed = _Recorder(), dict[str, str]()
     number = parse_number(raw_number, region)
 
     def context(written: str) -> Context:
         deadline = Deadline.after(SPAN)
-        http = CRMSession(adapter.base_url, deadline, auth=adapter.auth(), classify=adapter.classify, sender=recorder)
+        signer = auth(deadline) if auth else adapter.auth()
+        http = CRMSession(adapter.base_url, deadline, auth=signer, classify=adapter.classify, sender=recorder)
         return Context(deadline=deadline, http=http, region=region, written=written)
 
     def run(method: str, *asked: Any, written: str = "") -> list[Any]:
