@@ -117,6 +117,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
     settings_type = HubSpotSettings
     base_url = "https://api.hubapi.com"
     log_format = "html"
+    knows_contact_ids = True
     budget = Budget(100, timedelta(seconds=10))  # private app, Free and Starter; searches have 5 a second beside it
 
     def __init__(self, settings: HubSpotSettings) -> None:
@@ -250,7 +251,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Read the list of all, or search for what was changed; deleted contacts are not told."""
-        after = ""
+        after = ctx.bookmark.place
         while True:
             answer = self._changed(since, after, ctx) if since else self._listed(after, ctx)
             contacts = self._contacts(records(answer, "results"))
@@ -261,6 +262,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
             if since and after.isdecimal() and int(after) >= MOST_FOUND:
                 latest = contacts[-1].updated_at if contacts else None
                 since, after = (latest if latest and latest > since else None), ""
+            ctx.bookmark.place = after
 
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Read one record of each kind, the key properties, and what the token may do; nothing is written."""

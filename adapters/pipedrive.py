@@ -16,7 +16,7 @@ from html import escape
 from typing import Any
 
 from middleware.crm.auth import AuthBase, HeaderAuth
-from middleware.crm.base import Context, CRMAdapter, Finding, Response
+from middleware.crm.base import Bookmark, Context, CRMAdapter, Finding, Response
 from middleware.crm.budget import Budget
 from middleware.crm.form import FileForm
 from middleware.crm.limits import rate_limited
@@ -71,6 +71,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     settings_type = PipedriveSettings
     number_forms = ("suffix", "e164", "national")
     log_format = "html"
+    knows_contact_ids = True
     budget = Budget(20, timedelta(seconds=2))  # of the smallest plan; each day has its tokens beside it
 
     def __init__(self, settings: PipedriveSettings) -> None:
@@ -226,7 +227,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Read all persons, or those that were changed; a deleted one comes without numbers."""
         asked = {"updated_since": f"{_utc(since, 'T')}Z", "sort_by": "update_time"} if since else {"sort_by": "id"}
-        for one in self._pages(f"{V2}/persons", asked, ctx):
+        for one in self._pages(f"{V2}/persons", asked, ctx, ctx.bookmark):
             contact = self._contact(one)
             yield replace(contact, numbers=()) if scalar(one, "is_deleted") else contact
 
@@ -259,13 +260,16 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         when = f"{day}T{hour}" if day and hour else day or text(one, "add_time")
         return {**row(one, ACTIVITY), "timestamp": when, "link": self._page("activities", text(one, "id"))}
 
-    def _pages(self, path: str, asked: dict[str, str], ctx: Context) -> Iterator[dict[str, Any]]:
-        cursor = ""
+    def _pages(
+        self, path: str, asked: dict[str, str], ctx: Context, bookmark: Bookmark | None = None
+    ) -> Iterator[dict[str, Any]]:
+        reached = bookmark or Bookmark()
         while True:
-            page = ctx.http.get(path, params={**asked, "limit": PAGE, **({"cursor": cursor} if cursor else {})}).json()
+            cursor = {"cursor": reached.place} if reached.place else {}
+            page = ctx.http.get(path, params={**asked, "limit": PAGE, **cursor}).json()
             yield from records(page, "data")
-            cursor = text(page, "additional_data.next_cursor")
-            if not cursor:
+            reached.place = text(page, "additional_data.next_cursor")
+            if not reached.place:
                 return
 
     def _owner(self, field: str, owner: str | None, ctx: Context) -> dict[str, int]:

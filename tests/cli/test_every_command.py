@@ -37,6 +37,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     wanted += ",recordings list,recordings revoke,recordings fetch,alarms list,alarms test,metrics"
     wanted += ",tenant connect,tenant disconnect,tokens rotate"
     wanted += ",database status,database upgrade,adapter new,adapter check,adapter record"
+    wanted += ",index status,index build,index drop"
     assert {tuple(name.split()) for name in wanted.split(",")} == set(COMMANDS)
 
 

@@ -20,7 +20,7 @@ from middleware.crm.transport import Answer, Transport
 from middleware.errors import CRMError
 from middleware.model.contact import Contact
 from middleware.model.deadline import Deadline
-from middleware.model.phone import parse_number
+from middleware.model.phone import PhoneNumber, parse_number
 from middleware.testing.conformance.exchanges import READS, Exchange
 from middleware.testing.conformance.scrub import Scrubber
 from middleware.testing.conformance.trial import MAX_ITEMS, has_number
@@ -74,8 +74,8 @@ def record_lookup(
             return []
 
     contacts: list[Contact] = []
-    for written in dict.fromkeys(getattr(number, form) for form in adapter.number_forms):
-        contacts = [each for each in run("find_contacts", number, written=written) if has_number(each, number, region)]
+    for method, asked, written in _searches(adapter, number):
+        contacts = [each for each in run(method, asked, written=written) if has_number(each, number, region)]
         if contacts:
             break
     for contact in contacts[:1]:
@@ -88,6 +88,14 @@ def record_lookup(
     secrets = [value.reveal() for value in _settings(adapter) if isinstance(value, Secret)]
     scrubber = Scrubber(number, secrets, urlsplit(adapter.base_url or "").hostname or "")
     return Recorded(exchanges=_exchanges(recorder, scrubber), failed=failed)
+
+
+def _searches(adapter: CRMAdapter[Any], number: PhoneNumber) -> list[tuple[str, PhoneNumber | None, str]]:
+    """Return what may bring the contact: a method, what it is asked for, and how that is written."""
+    if not adapter.is_searchable:
+        return [("iter_contacts", None, "")]
+    spellings = dict.fromkeys(getattr(number, form) for form in adapter.number_forms)
+    return [("find_contacts", number, written) for written in spellings]
 
 
 def _settings(adapter: CRMAdapter[Any]) -> Iterator[Any]:
