@@ -79,8 +79,8 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     name: ClassVar[str]  # in customers' files and databases: never changes
     label: ClassVar[str]  # for people
     settings_type: ClassVar[type]  # the frozen dataclass of the settings
-    number_forms: ClassVar[tuple[NumberForm, ...]] = ("e164",)  # to search for, in this order: ``ctx.written``
-    log_format: ClassVar[Literal["text", "html", "markdown"]] = "text"  # of ``call.body``, as the CRM shows it
+    number_forms: tuple[NumberForm, ...] = ("e164",)  # to search for, in this order: ``ctx.written``
+    log_format: Literal["text", "html", "markdown"] = "text"  # of ``call.body``, as the CRM shows it
     budget: ClassVar[Budget | None] = None  # requests that the vendor allows an account; None: not counted
 
     def __init__(self, settings: SettingsT) -> None:

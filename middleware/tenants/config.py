@@ -22,10 +22,11 @@ from middleware.crm.account import Accounts
 from middleware.crm.base import CRMAdapter
 from middleware.crm.budget import Budget
 from middleware.crm.registry import load_adapters
-from middleware.crm.settings import Secret
+from middleware.crm.settings import Secret, SettingsError
 from middleware.errors import ConfigError
 from middleware.model.call import Direction
 from middleware.model.phone import NumberKind, parse_number
+from middleware.tenants.lines import with_line
 from middleware.tenants.log_template import find_fault
 from middleware.tenants.secrets import MIN_CHARACTERS
 from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig, SkipConfig, Source, Tenant
@@ -211,12 +212,13 @@ def read_tenant(path: Path, accounts: Accounts | None = None) -> tuple[Tenant, l
     try:
         loaded: dict[str, Any] = cast("dict[str, Any]", _File().load(document))
     except ValidationError as error:
-        raise ConfigError(path.name, list(flat_problems(error.messages, _File()))) from None
+        problems = flat_problems(error.messages, _File())
+        raise ConfigError(path.name, [with_line(problem, raw.decode()) for problem in problems]) from None
     tenant = _tenant(path.stem, loaded, reading)
     if reading.problems:
         for source in tenant.sources:
             source.adapter.close()
-        raise ConfigError(path.name, reading.problems)
+        raise ConfigError(path.name, [with_line(problem, raw.decode()) for problem in reading.problems])
     return tenant, reading.files
 
 
@@ -316,6 +318,8 @@ def _adapter(
         return kind(schema.load(resolved))
     except ValidationError as error:
         reading.problems += flat_problems(error.messages, schema, f"{where}.")
+    except SettingsError as error:
+        reading.problems += [f"{where}: {problem}" for problem in error.problems]
     except ValueError as error:  # what an adapter says of its settings
         reading.problems.append(f"{where}: {error}")
     except Exception as error:  # an adapter's fault: its message may hold a setting
