@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
+from urllib.parse import urljoin
 from zoneinfo import ZoneInfo, available_timezones
 
 from middleware.crm.auth import AuthBase, HeaderAuth, QueryAuth, basic, bearer
 from middleware.crm.base import Context, CRMAdapter, Finding, Response
 from middleware.crm.expressions import Expression
 from middleware.crm.login import Login
-from middleware.crm.mapped import MappedRequest, Reading, Shape
+from middleware.crm.mapped import NOTHING, MappedRequest, Reading, Shape
 from middleware.crm.mapping import REQUIRED_OF_CONTACT, Reader, required_columns
 from middleware.crm.parameters import CALL, KINDS, NUMBER, call_parameters, number_parameters
 from middleware.crm.placeholders import MOMENTS, Values
@@ -171,7 +172,7 @@ class RestAdapter(CRMAdapter[RestSettings]):
         """Ask for one record, which may stand alone or in a list."""
         try:
             rows = self._rows(self.requests["find_contact_by_id"][0], {"id": numeric_id}, ctx)
-        except CRMNotFoundError:
+        except (CRMNotFoundError, UnsupportedError):  # unsupported: what the CRM's ids never look like
             return None
         return next(iter(self._reader("find_contact_by_id").contacts(rows)), None)
 
@@ -247,8 +248,9 @@ class RestAdapter(CRMAdapter[RestSettings]):
         values: dict[str, Any] = {"since": since, "page": 1, "page_index": 0, "offset": 0, "next": None}
         before: list[Contact] = []
         while True:
-            answer = self._ask(request, values, ctx)
-            rows = [] if answer is None else request.rows(answer, self._zone)
+            page = values["next"] if "next" not in request.names else None
+            answer = self._ask(request, values, ctx, page)
+            rows = [] if answer is NOTHING else request.rows(answer, self._zone)
             contacts = self._reader("iter_contacts").contacts(rows)
             if not contacts or contacts == before:
                 return
@@ -257,9 +259,15 @@ class RestAdapter(CRMAdapter[RestSettings]):
             has_more = following and following != values["next"] if request.next else request.names & PAGES
             if not has_more:
                 return
-            before = contacts
-            page, offset = values["page"], values["offset"] + len(rows)
-            values |= {"page": page + 1, "page_index": page, "offset": offset, "next": following}
+            before, offset = contacts, values["offset"] + len(rows)
+            values |= {"page": values["page"] + 1, "page_index": values["page"], "offset": offset, "next": following}
+
+    def explain(self, name: str, method: str, path: str, answer: Any) -> Iterator[tuple[str, Any]]:
+        """Yield what the expressions of the request ``name`` find in the answer to ``method`` and ``path``."""
+        chain = [request for one in self.requests.get(name, ()) for request in one.chain()]
+        like = next((request for request in chain if request.is_like(method, path)), None)
+        if like:
+            yield from like.explain(answer)
 
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Send every request that finds something, for a number and an id that nobody has; nothing is written."""
@@ -289,30 +297,35 @@ class RestAdapter(CRMAdapter[RestSettings]):
             rows = self._rows(request, values, ctx)
         except CRMNotFoundError:
             return None
-        mine = [row for row in rows if "key" not in request.fields or key in str(row["key"])]
+        whole = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")  # a search by words finds longer ones as well
+        mine = [row for row in rows if "key" not in request.fields or whole.search(str(row["key"]))]
         return _logged(mine[0], request) if mine else None
 
     def _written(self, name: str, values: Values, ctx: Context) -> LoggedCall:
         request = self.requests[name][0]
         answer = self._ask(request, values, ctx)
-        found = request.records.search(answer) if request.records else answer
+        found = request.records.search(answer) if request.records and answer is not NOTHING else answer
         return _logged(request.row(found, self._zone), request)
 
     def _rows(self, request: MappedRequest, values: Values, ctx: Context) -> list[dict[str, Any]]:
         answer = self._ask(request, values, ctx)
-        return [] if answer is None else request.rows(answer, self._zone)[:MAX_ROWS]
+        return [] if answer is NOTHING else request.rows(answer, self._zone)[:MAX_ROWS]
 
-    def _ask(self, request: MappedRequest, values: Values, ctx: Context) -> Any:
-        """Send the request, with what comes before it, and return the answer; ``None`` where there is none."""
+    def _ask(self, request: MappedRequest, values: Values, ctx: Context, page: object = None) -> Any:
+        """Send the request, or read the ``page`` that an answer named, and return the answer or ``NOTHING``."""
         worded = {**values, **{name: _worded(values[name], words) for name, words in self._words(values)}}
+
+        def send(**more: Any) -> Any:
+            if page is None:
+                return request.answer(worded, ctx.http, self._zone, **more)
+            return request.following(urljoin(f"{self.settings.url.rstrip('/')}/", str(page)), ctx.http, **more)
+
         if self.settings.auth != "login":
-            return request.answer(worded, ctx.http, self._zone)
-
-        def signed(token: Secret) -> Any:
-            auth = HeaderAuth(self.settings.auth_name, token, self.settings.auth_prefix)
-            return request.answer(worded, ctx.http, self._zone, auth=auth)
-
-        return self._login.use(lambda: self._log_in(ctx), signed, ctx.deadline)
+            return send()
+        name, prefix = self.settings.auth_name, self.settings.auth_prefix
+        return self._login.use(
+            lambda: self._log_in(ctx), lambda token: send(auth=HeaderAuth(name, token, prefix)), ctx.deadline
+        )
 
     def _log_in(self, ctx: Context) -> Secret:
         """Return the token that the CRM gives for user and password."""
@@ -341,7 +354,7 @@ def _call(call: CallRecord, contact: Contact | None) -> dict[str, object]:
 
 def _logged(row: dict[str, Any], request: MappedRequest) -> LoggedCall:
     """Return what was written or found; an answer without an id is no success."""
-    if row.get("id") in (None, "", False):
+    if not isinstance(row.get("id"), str | int) or row["id"] == "" or isinstance(row["id"], bool):
         raise CRMResponseError(f"{request.where}.fields.id: finds nothing")
     return LoggedCall(external_id=str(row["id"]), url=str(row["url"]) if row.get("url") else None)
 
@@ -382,7 +395,8 @@ def _errors(texts: dict[str, str], reading: Reading) -> dict[str, Expression]:
 
 
 def _other_problems(settings: RestSettings) -> Iterator[str]:
-    if not re.match(r"https://[^/?#@\s]+[^?#\s]*$|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", settings.url):
+    host = r"https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?"
+    if not re.fullmatch(rf"({host})(/[^?#\s]*)?", settings.url):
         yield "url: write https://host/path, without a user and without a ?"
     if settings.auth != "none" and settings.token is None:
         yield "token: is missing; it is what `auth` sends, the password of basic and login"

@@ -7,10 +7,12 @@ import difflib
 import json
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any
+
+from requests import Response
 
 from middleware.crm.expressions import Expression
 from middleware.crm.mapping import MOMENTS, is_column
@@ -21,6 +23,7 @@ from middleware.model.activity import Activity
 from middleware.model.contact import Contact
 
 Row = dict[str, Any]
+NOTHING = object()  # an answer without content (204), or a request that nothing came before; JSON's null is an answer
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SEVERAL = re.compile(r"(number|email)(?:_(\d+))?")  # columns of which a contact may have several in one list
 KEYS = {  # of a request's table
@@ -94,13 +97,13 @@ class MappedRequest:
         )
 
     def answer(self, values: Values, http: CRMSession, zone: tzinfo, **more: Any) -> Any:
-        """Ask, with what comes first, and return the answer's JSON; ``None`` for 204, and when nothing came first.
+        """Ask, with what comes first, and return the answer's JSON; ``NOTHING`` for 204, and when nothing came first.
 
         ``more`` goes to the session.
         """
         known = self._preceded(values, http, zone, more)
         if known is None:
-            return None
+            return NOTHING
         asked: Row = {"params": self._params(known, zone), **more}
         headers = {name: text.fill_header(known, zone) for name, text in self.headers.items()}
         if any(headers.values()):
@@ -109,9 +112,16 @@ class MappedRequest:
             asked["json"] = fill_tree(self.json, known, zone) or {}
         if self.form:
             asked["data"] = _texts(self.form, known, zone)
-        response = http.request(self.method, self.path.fill_path(known, zone), **asked)
-        # a write's answer may be anything where nothing of it is read
-        return None if response.status_code == 204 or not (self.fields or self.records) else response.json()
+        return self._read(http.request(self.method, self.path.fill_path(known, zone), **asked))
+
+    def following(self, url: str, http: CRMSession, **more: Any) -> Any:
+        """Return the answer of a further page, whose address the page before has told."""
+        return self._read(http.get(url, **more))
+
+    def _read(self, response: Response) -> Any:
+        """Return the answer's JSON; a write's may be anything where nothing of it is read."""
+        is_read = bool(self.fields or self.records)
+        return response.json() if is_read and response.status_code != 204 else NOTHING
 
     def _params(self, values: Values, zone: tzinfo) -> Row:
         params = _texts(self.query, values, zone)
@@ -140,12 +150,33 @@ class MappedRequest:
             read["link"] = read["url"] = self.link.fill_path(read, zone)
         return read
 
+    def chain(self) -> Iterator[MappedRequest]:
+        """Yield this request and those before it, the first one first."""
+        if self.first:
+            yield from self.first.chain()
+        yield self
+
+    def is_like(self, method: str, path: str) -> bool:
+        """Whether a request of this method to this path may be this one."""
+        pattern = "".join(re.escape(piece.literal) + ("[^/]+" if piece.name else "") for piece in self.path.pieces)
+        return method == self.method and bool(re.search(f"{pattern}$", path))
+
+    def explain(self, answer: Any) -> Iterator[tuple[str, Any]]:
+        """Yield each expression's key with what it finds in an answer, for people; of records the first three."""
+        found = _explained(self.records, answer) if self.records else answer
+        if self.records:
+            yield "records", found if not isinstance(found, list) else f"{len(found)} found"
+        records = found if isinstance(found, list) else [found]
+        for place, record in enumerate(records[:3], 1):
+            for column, expression in self.fields.items():
+                yield f"{place}. {column}", _explained(expression, record)
+
     def _preceded(self, values: Values, http: CRMSession, zone: tzinfo, more: Row) -> Values | None:
         """Ask what comes first, and return ``values`` with what it tells; ``None`` where that is nothing."""
         if self.first is None:
             return values
         answer = self.first.answer(values, http, zone, **more)
-        if answer is None:
+        if answer is NOTHING:
             return None
         told: Row = {}
         for name, expression in self.first.fields.items():
@@ -153,6 +184,13 @@ class MappedRequest:
             if told[name] is None or isinstance(told[name], dict):
                 raise CRMResponseError(f"{expression.where}: finds nothing that can be sent")
         return None if [] in told.values() else {**values, **told}
+
+
+def _explained(expression: Expression, json: Any) -> Any:
+    try:
+        return expression.search(json)
+    except CRMResponseError as error:
+        return f"({error})"
 
 
 def _texts(parameters: Tree, values: Values, zone: tzinfo) -> Row:
@@ -166,7 +204,7 @@ def _texts(parameters: Tree, values: Values, zone: tzinfo) -> Row:
 
 def _moment(parts: list[Any], where: str) -> datetime | None:
     """Return the moment of a list of year, month, day, and perhaps hour, minute and second."""
-    if not any(part is not None for part in parts):
+    if None in parts:
         return None
     try:
         return datetime(*parts)  # noqa: DTZ001 - the reader knows the zone

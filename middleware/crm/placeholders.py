@@ -20,7 +20,7 @@ from string import Formatter
 from typing import Any
 
 from middleware.crm.quote import url_segment
-from middleware.errors import CRMRejectedError
+from middleware.errors import CRMRejectedError, UnsupportedError
 
 Values = Mapping[str, Any]
 WAYS = ("number", "seconds", "milliseconds", "doubled", "escaped")
@@ -66,10 +66,7 @@ class Template:
 
     def fill_path(self, values: Values, zone: tzinfo) -> str:
         """Return the text as part of a URL, with each value as (part of) one segment."""
-        return "".join(
-            piece.literal + (url_segment(as_text(_written(piece, values, zone))) if piece.name else "")
-            for piece in self.pieces
-        )
+        return "".join(piece.literal + (_segment(piece, values, zone) if piece.name else "") for piece in self.pieces)
 
     def fill_header(self, values: Values, zone: tzinfo) -> str | None:
         """Return the text as a header's value; one that would end the header is refused."""
@@ -77,7 +74,7 @@ class Template:
         if value is None:
             return None
         if not (as_text(value).isascii() and as_text(value).isprintable()):
-            raise CRMRejectedError("a header would hold a line break, or what is no ASCII")
+            raise UnsupportedError("a header would hold a line break, or what is no ASCII")
         return as_text(value)
 
 
@@ -162,13 +159,20 @@ def _written(piece: _Piece, values: Values, zone: tzinfo) -> Any:
         value = value.encode("utf-8", "replace").decode()  # a half of a pair of surrogates is no text
     if piece.way == "number":
         if not (as_text(value).isascii() and as_text(value).isdecimal()):
-            raise CRMRejectedError("the id is none")
+            raise UnsupportedError("the id is none")
         return int(value)
     if piece.way == "doubled":
         return as_text(value).replace(piece.quote, piece.quote * 2)
     if piece.way == "escaped":
         return as_text(value).replace("\\", "\\\\").replace(piece.quote, f"\\{piece.quote}")
     return value
+
+
+def _segment(piece: _Piece, values: Values, zone: tzinfo) -> str:
+    try:
+        return url_segment(as_text(_written(piece, values, zone)))
+    except CRMRejectedError as error:  # not the CRM rejects it
+        raise UnsupportedError(str(error)) from None
 
 
 def _moment(moment: datetime, way: str, zone: tzinfo) -> str | int:

@@ -36,7 +36,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     )
     wanted += ",events list,events show,events retry,adapters,export,forget"
     wanted += ",recordings list,recordings revoke,recordings fetch,alarms list,alarms test,metrics"
-    wanted += ",database status,database upgrade,adapter new,adapter check,adapter record"
+    wanted += ",database status,database upgrade,adapter new,adapter check,adapter record,adapter try"
     assert {tuple(name.split()) for name in wanted.split(",")} == set(COMMANDS)
 
 

@@ -14,7 +14,12 @@ from werkzeug.serving import make_server
 
 PASSWORD = "hunter2-hunter2"
 PEOPLE = {
-    "ada": {"realname": "Ada Webb", "phone": "070-174 06 05", "organisation": "Nordlys AB", "address": "ada@nordlys.se"},
+    "ada": {
+        "realname": "Ada Webb",
+        "phone": "070-174 06 05",
+        "organisation": "Nordlys AB",
+        "address": "ada@nordlys.se",
+    },
     "bo": {"realname": "Bo Ek", "phone": "+46 8 123 456 78", "address": "bo@nordlys.se"},
 }
 
@@ -24,9 +29,9 @@ def main(folder: Path) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, lambda *_: [])  # first, since the tracker knows its own address
     home = folder / "tracker"
-    admin = [Path(sys.executable).with_name("roundup-admin"), "-i", home]
+    admin = [str(Path(sys.executable).with_name("roundup-admin")), "-i", str(home)]
     web = f"http://127.0.0.1:{server.server_port}/"
-    options = f"tracker_web={web},mail_domain=nordlys.example,mail_host=localhost"
+    options = f"tracker_web={web},mail_domain=nordlys.example,mail_host=localhost,web_api_failed_login_limit=0"
     subprocess.run([*admin, "install", "classic", "sqlite", options], check=True, stdout=subprocess.DEVNULL)
     subprocess.run([*admin, "initialise", PASSWORD], check=True, stdout=subprocess.DEVNULL)
     _fill(home)

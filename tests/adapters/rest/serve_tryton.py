@@ -28,8 +28,20 @@ def main(folder: Path) -> None:
     password.write_text("hunter2-hunter2", encoding="utf-8")
     (folder / "crm.sqlite").touch()
     os.environ |= {"TRYTOND_CONFIG": str(configuration), "TRYTONPASSFILE": str(password)}
-    admin = Path(sys.executable).with_name("trytond-admin")
-    made = [admin, "-c", configuration, "-d", "crm", "--all", "--activate-dependencies", "-u", "party", "--email", "a@nordlys.example"]
+    admin = str(Path(sys.executable).with_name("trytond-admin"))
+    made = [
+        admin,
+        "-c",
+        str(configuration),
+        "-d",
+        "crm",
+        "--all",
+        "--activate-dependencies",
+        "-u",
+        "party",
+        "--email",
+        "a@nordlys.example",
+    ]
     subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
     from trytond.application import app
     from trytond.pool import Pool
