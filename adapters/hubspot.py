@@ -3,6 +3,8 @@
 Sources: developers.hubspot.com (CRM API, objects, search, owners, properties, private apps) and HubSpot's OpenAPI
 files.  Not verified against a live account: the links to a single activity (``engagement=``), and that a search finds
 its wildcard in the calculated numbers without their country code (third-party clients rely on both).
+
+Longer than others: seven types of activities, whose ids come without their records, and a search that ends at 10,000.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from middleware.crm.auth import AuthBase, bearer
 from middleware.crm.base import Context, CRMAdapter, Finding, Response
 from middleware.crm.budget import Budget
 from middleware.crm.mapping import Reader
-from middleware.crm.quote import url_segment
-from middleware.crm.reading import number, records, required, row, scalar, text, texts, value
+from middleware.crm.owner import find_owner
+from middleware.crm.quote import is_decimal, url_segment
+from middleware.crm.reading import columns, number, records, required, row, scalar, text, texts, value
 from middleware.crm.rights import try_reading
 from middleware.crm.settings import Secret
 from middleware.errors import CRMError, CRMRejectedError, RateLimitedError
 from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
-from middleware.model.call import CallRecord, Direction, Ending, LoggedCall
+from middleware.model.call import CallRecord, Ending, LoggedCall
 from middleware.model.contact import Contact, ContactDraft, Link
 from middleware.model.phone import PhoneNumber
 
@@ -46,63 +49,36 @@ BUTTONS = {
 }
 TYPES = {"meetings": "appointments", "emails": "activities"}  # where we call them otherwise
 PAGES_OF = {"tickets": "0-5", "deals": "0-3"}  # types with pages of their own; others are shown on the contact's
-
-CONTACT = {
-    "id": "id",
-    "first_name": "properties.firstname",
-    "last_name": "properties.lastname",
-    "company": "properties.company",
-    "title": "properties.jobtitle",
-    "email": "properties.email",
-    "field_lifecycle_stage": "properties.lifecyclestage",
-    "updated_at": "updatedAt",
-}
+CONTACT = columns(
+    "id first_name=properties.firstname last_name=properties.lastname company=properties.company email=properties.email"
+    " title=properties.jobtitle field_lifecycle_stage=properties.lifecyclestage updated_at=updatedAt"
+)
 COLUMNS = {
-    "notes": {"timestamp": "properties.hs_timestamp", "body": "properties.hs_note_body"},
-    "emails": {
-        "timestamp": "properties.hs_timestamp",
-        "header": "properties.hs_email_subject",
-        "body": "properties.hs_email_text",
-    },
-    "tasks": {
-        "timestamp": "createdAt",
-        "due_date": "properties.hs_timestamp",
-        "header": "properties.hs_task_subject",
-        "body": "properties.hs_task_body",
-        "status": "properties.hs_task_status",
-    },
-    "calls": {
-        "timestamp": "properties.hs_timestamp",
-        "from_number": "properties.hs_call_from_number",
-        "to_number": "properties.hs_call_to_number",
-        "custom_header": "properties.hs_call_title",
-        "body": "properties.hs_call_body",
-        "duration": "properties.hs_call_duration",
-    },
-    "tickets": {
-        "timestamp": "createdAt",
-        "header": "properties.subject",
-        "body": "properties.content",
-        "priority": "properties.hs_ticket_priority",
-    },
-    "deals": {
-        "timestamp": "updatedAt",
-        "header": "properties.dealname",
-        "body": "properties.description",
-        "amount": "properties.amount",
-        "currency": "properties.deal_currency_code",
-        "close_date": "properties.closedate",
-        "done": "properties.hs_is_closed",
-    },
-    "meetings": {
-        "timestamp": "properties.hs_timestamp",
-        "start_date": "properties.hs_meeting_start_time",
-        "end_date": "properties.hs_meeting_end_time",
-        "header": "properties.hs_meeting_title",
-        "body": "properties.hs_meeting_body",
-        "venue": "properties.hs_meeting_location",
-        "status": "properties.hs_meeting_outcome",
-    },
+    "notes": columns("timestamp=properties.hs_timestamp body=properties.hs_note_body"),
+    "emails": columns(
+        "timestamp=properties.hs_timestamp header=properties.hs_email_subject body=properties.hs_email_text"
+    ),
+    "tasks": columns(
+        "timestamp=createdAt due_date=properties.hs_timestamp header=properties.hs_task_subject"
+        " body=properties.hs_task_body status=properties.hs_task_status"
+    ),
+    "calls": columns(
+        "timestamp=properties.hs_timestamp duration=properties.hs_call_duration body=properties.hs_call_body"
+        " from_number=properties.hs_call_from_number to_number=properties.hs_call_to_number"
+        " custom_header=properties.hs_call_title"
+    ),
+    "tickets": columns(
+        "timestamp=createdAt header=properties.subject body=properties.content priority=properties.hs_ticket_priority"
+    ),
+    "deals": columns(
+        "timestamp=updatedAt header=properties.dealname body=properties.description amount=properties.amount"
+        " currency=properties.deal_currency_code close_date=properties.closedate done=properties.hs_is_closed"
+    ),
+    "meetings": columns(
+        "timestamp=properties.hs_timestamp start_date=properties.hs_meeting_start_time"
+        " end_date=properties.hs_meeting_end_time header=properties.hs_meeting_title body=properties.hs_meeting_body"
+        " venue=properties.hs_meeting_location status=properties.hs_meeting_outcome"
+    ),
 }
 Row = dict[str, Any]
 COMPLETE: dict[str, Callable[[Row], Row]] = {  # what a column alone does not tell
@@ -179,10 +155,8 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
         """Return the contact with HubSpot's record id."""
-        if not (numeric_id.isascii() and numeric_id.isdecimal()):
-            return None
         asked = {"properties": ",".join(self._properties("contacts"))}
-        found = ctx.http.find(f"{OBJECTS}/contacts/{numeric_id}", params=asked)
+        found = ctx.http.find(f"{OBJECTS}/contacts/{numeric_id}", params=asked) if is_decimal(numeric_id) else None
         return next(iter(self._contacts([found.json()])), None) if found else None
 
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
@@ -327,7 +301,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
         if text(held, f"associations.{name}.paging.next.after"):  # ids come in no order: only a search knows the latest
             by = "createdate" if name in PAGES_OF else "hs_timestamp"
             on_contact = {"propertyName": "associations.contact", "operator": "EQ", "value": contact.id}
-            return records(self._search(name, [on_contact], ctx, by=by), "results")
+            return records(self._search(name, [on_contact], ctx, sorts=_sorts(by, "DESCENDING")), "results")
         found = records(held, f"associations.{name}.results", is_optional=True)
         ids = sorted({required(one, "id") for one in found}, key=lambda one: (len(one), one))[-LATEST:]
         if not ids:
@@ -348,27 +322,14 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def _changed(self, since: datetime, after: str, ctx: Context) -> Any:
         changed = {"propertyName": "lastmodifieddate", "operator": "GTE", "value": _milliseconds(since)}
-        return self._search("contacts", [changed], ctx, direction="ASCENDING", limit=PAGE, after=after)
+        sorts = _sorts("lastmodifieddate", "ASCENDING")
+        return self._search("contacts", [changed], ctx, sorts=sorts, limit=PAGE, after=after or "0")
 
-    def _search(
-        self,
-        kind: str,
-        filters: list[dict[str, Any]],
-        ctx: Context,
-        *,
-        by: str = "lastmodifieddate",
-        direction: str = "DESCENDING",
-        limit: int = LATEST,
-        after: str = "",
-    ) -> Any:
-        """Search for what passes one of the filters."""
-        asked = {
-            "filterGroups": [{"filters": [one]} for one in filters],
-            "properties": self._properties(kind),
-            "sorts": [{"propertyName": by, "direction": direction}],
-            "limit": limit,
-            "after": after or "0",
-        }
+    def _search(self, kind: str, filters: list[Row], ctx: Context, **changes: Any) -> Any:
+        """Search for what passes one of the filters: the latest, unless ``changes`` say otherwise."""
+        groups = [{"filters": [one]} for one in filters]
+        asked = {"filterGroups": groups, "properties": self._properties(kind), "limit": LATEST, "after": "0"}
+        asked |= {"sorts": _sorts("lastmodifieddate", "DESCENDING"), **changes}
         return ctx.http.post(f"{OBJECTS}/{kind}/search", json=asked).json()
 
     def _create(self, kind: str, key: str, properties: Row, contacts: Iterable[Contact], ctx: Context) -> str:
@@ -385,9 +346,8 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def _owned_by(self, owner: str | None, ctx: Context) -> Row:
         """Return the property that says whose it is; an owner may be named by e-mail, which costs a request."""
-        if owner and "@" in owner:
-            found = records(ctx.http.get("crm/v3/owners", params={"email": owner}).json(), "results")
-            owner = required(found[0], "id") if found else None
+        asked = "crm/v3/owners"
+        owner = find_owner(owner, lambda email: records(ctx.http.get(asked, params={"email": email}).json(), "results"))
         return {"hubspot_owner_id": owner} if owner else {}
 
     def _page(self, record: str, kind: str = "0-1", shows: str = "") -> str | None:
@@ -398,19 +358,21 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
 
 def _properties_of(call: CallRecord) -> Row:
-    is_inbound = call.direction is Direction.INBOUND
-    numbers = (call.contact_number, call.own_number) if is_inbound else (call.own_number, call.contact_number)
     properties = {
         "hs_timestamp": _milliseconds(call.started_at),
         "hs_call_title": call.subject,
         "hs_call_body": call.body,
         "hs_call_direction": call.direction.name,
         "hs_call_duration": str(round(call.duration.total_seconds() * 1000)),
-        "hs_call_from_number": str(numbers[0]),
-        "hs_call_to_number": str(numbers[1]),
+        "hs_call_from_number": str(call.from_number),
+        "hs_call_to_number": str(call.to_number),
         "hs_call_status": "COMPLETED" if call.ending in (None, Ending.ANSWERED) else "NO_ANSWER",
     }
     return properties | ({"hs_call_recording_url": call.recording} if call.recording else {})
+
+
+def _sorts(by: str, direction: str) -> list[Row]:
+    return [{"propertyName": by, "direction": direction}]
 
 
 def _milliseconds(moment: datetime) -> str:

@@ -3,11 +3,12 @@
 Sources: Pipedrive's OpenAPI files (v1, v2) and developers.pipedrive.com.  Not verified against a live account: that
 a search by phone disregards how a number is written (other clients rely on it), that the note of a call log is that
 of its activity, and the limits of short bursts.
+
+Longer than others: two versions of the API, two shapes of a person, and a call that is a log and an activity.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,21 +19,18 @@ from middleware.crm.auth import AuthBase, HeaderAuth
 from middleware.crm.base import Context, CRMAdapter, Finding, Response
 from middleware.crm.budget import Budget
 from middleware.crm.form import FileForm
+from middleware.crm.limits import rate_limited
 from middleware.crm.mapping import Reader
-from middleware.crm.quote import url_segment
+from middleware.crm.mark import is_marked, mark
+from middleware.crm.owner import find_owner
+from middleware.crm.quote import check_subdomain, decimal_id, is_decimal, url_segment
+from middleware.crm.reading import columns, records, required, row, scalar, text, value
 from middleware.crm.reading import number as read_number
-from middleware.crm.reading import records, required, row, scalar, text, texts, value
 from middleware.crm.rights import try_reading
 from middleware.crm.settings import Secret
-from middleware.errors import (
-    CRMError,
-    CRMRejectedError,
-    CRMResponseError,
-    RateLimitedError,
-    UnsupportedError,
-)
+from middleware.errors import CRMError, CRMResponseError, UnsupportedError
 from middleware.model.activity import Appointment, Call, Deal, Note, Task
-from middleware.model.call import CallRecord, Direction, Ending, LoggedCall, RecordingFile
+from middleware.model.call import CallRecord, Ending, LoggedCall, RecordingFile
 from middleware.model.contact import Contact, ContactDraft, Link
 from middleware.model.phone import PhoneNumber
 
@@ -44,25 +42,16 @@ MEETINGS = ("meeting", "lunch")  # types of activities; a company may have other
 READER = Reader(where="Pipedrive")
 Row = dict[str, Any]
 
-FOUND = {"id": "id", "display_name": "name", "company": "organization.name"}  # by a search
-PERSON = {
-    "id": "id",
-    "display_name": "name",
-    "first_name": "first_name",
-    "last_name": "last_name",
-    "title": "job_title",
-    "updated_at": "update_time",
-}
-NOTE = {"timestamp": "add_time", "body": "content", "associated_user": "user.name"}
-DEAL = {
-    "timestamp": "update_time",
-    "header": "title",
-    "amount": "value",
-    "currency": "currency",
-    "custom_description": "status",
-    "close_date": "expected_close_date",
-}
-ACTIVITY = {"header": "subject", "body": "note", "done": "done", "venue": "location.value"}
+FOUND = columns("id display_name=name company=organization.name number=phones[] email=emails[]")  # by a search
+PERSON = columns(
+    "id display_name=name first_name last_name title=job_title updated_at=update_time number=phones[].value"
+    " number_comment=phones[].label email=emails[].value email_comment=emails[].label"
+)
+NOTE = columns("timestamp=add_time body=content associated_user=user.name")
+DEAL = columns(
+    "timestamp=update_time header=title amount=value currency custom_description=status close_date=expected_close_date"
+)
+ACTIVITY = columns("header=subject body=note done venue=location.value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +74,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
 
     def __init__(self, settings: PipedriveSettings) -> None:
         super().__init__(settings)
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", settings.company):
-            raise ValueError('company: write what stands before .pipedrive.com in your browser, e.g. "acme"')
+        check_subdomain("company", settings.company, "pipedrive.com")
 
     @property
     def base_url(self) -> str:
@@ -99,27 +87,19 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
 
     def classify(self, response: Response) -> CRMError | None:
         """Return for how long to wait, which Pipedrive says in a header of its own."""
-        reset = response.headers.get("x-ratelimit-reset", "")
-        if response.status_code != 429 or "Retry-After" in response.headers or not reset.isdecimal():
-            return None
-        return RateLimitedError("Pipedrive answered 429", retry_after=timedelta(seconds=min(int(reset[:10]), 86_400)))
+        return rate_limited(response, "x-ratelimit-reset", "Pipedrive")
 
     def find_contacts(self, number: PhoneNumber, ctx: Context) -> Iterable[Contact]:
         """Search the phone numbers of persons."""
         asked = {"term": ctx.written or number.suffix, "fields": "phone", "limit": "50"}
         found = records(ctx.http.get(f"{V2}/persons/search", params=asked).json(), "data.items")
-        return READER.contacts(self._found(value(one, "item")) for one in found)
+        return [self._contact(value(one, "item"), FOUND) for one in found]
 
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
         """Return the person with Pipedrive's id."""
-        if not (numeric_id.isascii() and numeric_id.isdecimal()):
-            return None
-        found = ctx.http.find(f"{V2}/persons/{numeric_id}")
-        if found is None:
-            return None
-        person = value(found.json(), "data")
-        contact = self._person(person)
-        return None if scalar(person, "is_deleted") else contact
+        found = ctx.http.find(f"{V2}/persons/{numeric_id}") if is_decimal(numeric_id) else None
+        person = value(found.json(), "data") if found else {"is_deleted": True}
+        return None if scalar(person, "is_deleted") else self._contact(person)
 
     def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
         """Read the latest notes."""
@@ -169,22 +149,20 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         phones = [{"value": str(draft.number), "primary": True, "label": "work"}]
         owner = self._owner("owner_id", draft.owner, ctx)
         asked = {"name": draft.display_name, "phones": phones, **owner}
-        return self._person(value(ctx.http.post(f"{V2}/persons", json=asked).json(), "data"))
+        return self._contact(value(ctx.http.post(f"{V2}/persons", json=asked).json(), "data"))
 
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
         """Write a call log, which Pipedrive shows as an activity of the person; its note ends with the key."""
-        is_inbound = call.direction is Direction.INBOUND
-        numbers = (call.contact_number, call.own_number) if is_inbound else (call.own_number, call.contact_number)
         asked = {
             "subject": call.subject,
-            "note": _note(call.body, call.key),
+            "note": mark(call.body, call.key, is_html=True),
             "duration": str(round(call.duration.total_seconds())),
             "outcome": OUTCOMES.get(call.ending, "no_answer"),
-            "from_phone_number": str(numbers[0]),
-            "to_phone_number": str(numbers[1]),
+            "from_phone_number": str(call.from_number),
+            "to_phone_number": str(call.to_number),
             "start_time": _utc(call.started_at, " "),
             "end_time": _utc(call.ended_at, " "),
-            **({"person_id": _id(contact.id)} if contact else {}),
+            **({"person_id": decimal_id(contact.id)} if contact else {}),
             **self._owner("user_id", call.owner, ctx),
         }
         return self._logged(value(ctx.http.post(f"{V1}/callLogs", json=asked).json(), "data"))
@@ -193,19 +171,19 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         """Look for the key in the latest call logs of the token's user, then in all activities since the call."""
         logs = ctx.http.get(f"{V1}/callLogs", params={"limit": "50"}).json()
         for one in _listed(logs):
-            if call.key in text(one, "note"):
+            if is_marked(text(one, "note"), call.key):
                 return self._logged(one)
         since = f"{_utc(call.ended_at - timedelta(hours=1), 'T')}Z"  # clocks differ
         asked = {"updated_since": since, "sort_by": "update_time", "sort_direction": "desc"}
         for one in self._pages(f"{V2}/activities", asked, ctx):
-            if text(one, "type") == "call" and call.key in text(one, "note"):
+            if text(one, "type") == "call" and is_marked(text(one, "note"), call.key):
                 return self._logged({"activity_id": scalar(one, "id")})
         return None
 
     def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
         """Write subject and note of the call's activity anew; a call log itself cannot be changed."""
         _, activity = _ids(logged)
-        asked = {"subject": call.subject, "note": _note(call.body, call.key)}
+        asked = {"subject": call.subject, "note": mark(call.body, call.key, is_html=True)}
         ctx.http.patch(f"{V2}/activities/{url_segment(activity)}", json=asked)
 
     def attach_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> None:
@@ -223,14 +201,14 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
         """Create a task that is due a day after the call, unless one of the person's activities holds its key."""
         key, due = call.task_key(text), call.ended_at.astimezone(UTC) + timedelta(days=1)
-        if any(key in str(scalar(one, "note")) for one in self._activities(contact, ctx)):
+        if any(is_marked(scalar(one, "note"), key) for one in self._activities(contact, ctx)):
             return
         asked = {
             "subject": text[:255],
             "type": "task",
             "due_date": due.date().isoformat(),
-            "note": _note(escape(text), key),
-            "participants": [{"person_id": _id(contact.id), "primary": True}],
+            "note": mark(escape(text), key, is_html=True),
+            "participants": [{"person_id": decimal_id(contact.id), "primary": True}],
             **self._owner("owner_id", call.owner, ctx),
         }
         ctx.http.post(f"{V2}/activities", json=asked)
@@ -239,7 +217,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         """Read all persons, or those that were changed; a deleted one comes without numbers."""
         asked = {"updated_since": f"{_utc(since, 'T')}Z", "sort_by": "update_time"} if since else {"sort_by": "id"}
         for one in self._pages(f"{V2}/persons", asked, ctx):
-            contact = self._person(one)
+            contact = self._contact(one)
             yield replace(contact, numbers=()) if scalar(one, "is_deleted") else contact
 
     def check(self, ctx: Context) -> Iterable[Finding]:
@@ -256,20 +234,9 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         words = "has" if is_admin else "needs"
         yield Finding(ok=is_admin, message=f"calls of other users: the token's user {words} account settings access")
 
-    def _found(self, found: Mapping[str, Any]) -> Row:
-        """Return the row of a person as a search tells it: numbers and addresses are plain texts."""
-        read = row(found, FOUND)
-        for column, name in (("number", "phones"), ("email", "emails")):
-            read |= {f"{column}_{place}": one for place, one in enumerate(texts(found, name), start=1)}
-        return {**read, "url": self._page("person", required(found, "id"))}
-
-    def _person(self, found: object) -> Contact:
-        """Return a person as it is read: numbers and addresses are objects with a label."""
-        read: Row = {**row(found, PERSON), "url": self._page("person", required(found, "id"))}
-        for column, name in (("number", "phones"), ("email", "emails")):
-            for place, one in enumerate(records(found, name, is_optional=True), start=1):
-                read |= {f"{column}_{place}": text(one, "value"), f"{column}_{place}_comment": text(one, "label")}
-        return READER.contacts([read])[0]
+    def _contact(self, found: Mapping[str, Any], table: Mapping[str, str] = PERSON) -> Contact:
+        """Return a person as it is read, or, by another table, as a search tells it."""
+        return READER.contacts([{**row(found, table), "url": self._page("person", required(found, "id"))}])[0]
 
     def _activities(self, contact: Contact, ctx: Context) -> list[dict[str, Any]]:
         """Return the person's latest activities of all types, which are read once for all methods."""
@@ -293,11 +260,9 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
 
     def _owner(self, field: str, owner: str | None, ctx: Context) -> dict[str, int]:
         """Return the field that says whose it is; an owner may be named by e-mail, which costs a request."""
-        if owner and "@" in owner:
-            asked = {"term": owner, "search_by_email": "1"}
-            found = _listed(ctx.http.get(f"{V1}/users/find", params=asked).json())
-            owner = required(found[0], "id") if found else None
-        return {field: _id(owner)} if owner else {}
+        find, asked = f"{V1}/users/find", {"search_by_email": "1"}
+        owner = find_owner(owner, lambda email: _listed(ctx.http.get(find, params={"term": email, **asked}).json()))
+        return {field: decimal_id(owner)} if owner else {}
 
     def _logged(self, found: object) -> LoggedCall:
         """Return the call by the ids of its call log and its activity, either of which may be unknown."""
@@ -325,16 +290,6 @@ def _listed(answer: object) -> list[dict[str, Any]]:
 def _ids(logged: LoggedCall) -> tuple[str, str]:
     log, _, activity = logged.external_id.partition(":")
     return log, activity
-
-
-def _id(written: str) -> int:
-    if not (written.isascii() and written.isdecimal()):
-        raise CRMRejectedError("an id of Pipedrive's is a number; an owner's stands in [calls.owners]")
-    return int(written)
-
-
-def _note(body: str, key: str) -> str:
-    return f"{body}<p>m8crm {escape(key)}</p>"
 
 
 def _utc(moment: datetime, between: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import urljoin
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from middleware.crm.auth import AuthBase, HeaderAuth, QueryAuth, basic, bearer
 from middleware.crm.base import Context, CRMAdapter, Finding, Response
@@ -404,7 +404,9 @@ def _other_problems(settings: RestSettings) -> Iterator[str]:
         yield "auth_name: is missing; it names the header or the parameter"
     if settings.auth == "login" and "login" not in settings.requests:
         yield "requests.login: is missing; it fetches the token"
-    if settings.timezone not in available_timezones():
+    try:
+        ZoneInfo(settings.timezone)
+    except (ValueError, LookupError, OSError):
         yield "timezone: is unknown; write it as in the tz database, e.g. Europe/Stockholm"
     for name in settings.words.keys() - CALL:
         yield f"words.{name}: is no placeholder of a call; known: {', '.join(sorted(CALL))}"

@@ -43,6 +43,7 @@ from middleware.web import docs, events, health, lookup
 from middleware.web import recordings as recording_links
 from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
+from middleware.web.guesses import Guesses
 from middleware.web.problems import ProblemApi, respond
 from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
@@ -63,6 +64,7 @@ class Parts:
     traces: TraceLog
     recordings: Recordings
     counts: Counts
+    guesses: Guesses
     shared: SharedAnswers | None = None
 
     def close(self) -> None:
@@ -113,6 +115,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         traces=traces,
         recordings=recordings,
         counts=counts,
+        guesses=Guesses(settings.trusted_proxies),
         shared=shared,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from environs import Env
@@ -14,6 +15,7 @@ from middleware.failpoints import parse
 
 _FITS_A_HEADER = r"\Z|[A-Za-z0-9._~+/=-]{16,}\Z"  # none, or one that fits a header (RFC 6750) and is not guessed
 _TOO_SHORT = "must be 16 or more letters, digits or any of ._~+/=-"
+_NEAR = "127.0.0.0/8 ::1/128 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7".split()
 LEASE_PER_ATTEMPT = 2.5  # an attempt, the time to note how it ended, and one that two machines' clocks may differ by
 ROOT = Path(__file__).resolve().parent.parent  # where wsgi.py and config/ lie
 
@@ -27,7 +29,8 @@ class Settings:
     customers' URLs begin with.  ``delivery``: whether web workers started by gunicorn alone also deliver.
     ``threads``: of a web process, and searches that it waits for.  ``max_body``: bytes.  ``cache_bytes``: of kept
     answers, per process.  ``read_timeout``: seconds in which a request must have come as a whole.  ``redis_url``:
-    the Redis that several machines share; none is needed.  ``recordings``: folder or object-store URL of kept
+    the Redis that several machines share; none is needed.  ``trusted_proxies``: networks whose word is taken for who
+    sent a request.  ``recordings``: folder or object-store URL of kept
     recordings.  ``metrics_token``: with which ``/-/metrics`` is read; without one there is none.  ``alarm_url``: gets
     every alarm as JSON; ``alarm_command`` is run with it on its standard input.  ``alarm_after``: seconds that the
     oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
@@ -50,6 +53,7 @@ class Settings:
     log_level: str
     log_format: str
     recordings: str
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     redis_url: str | None = None
     metrics_token: str | None = None
     alarm_url: str | None = None
@@ -97,6 +101,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "recordings": str(folder.resolve() / "recordings")
         if data
         else env.str("RECORDINGS", str(folder.resolve() / "recordings")),
+        "trusted_proxies": tuple(env.list("TRUSTED_PROXIES", list(map(ip_network, _NEAR)), subcast=ip_network)),
         "redis_url": env.str("REDIS_URL", "") or None,
         "metrics_token": env.str("METRICS_TOKEN", "", validate=Regexp(_FITS_A_HEADER, error=_TOO_SHORT)) or None,
         "alarm_url": env.str("ALARM_URL", "") or None,

@@ -69,9 +69,29 @@ def texts(json: object, path: str) -> list[str]:
     return [text for one in found if (text := _text(one, path))]
 
 
+def columns(table: str) -> dict[str, str]:
+    """Return what ``row`` wants of words: ``columns("header=subject body=note.text")``; one without ``=`` is both."""
+    pairs = (word.partition("=") for word in table.split())
+    return {column: path or column for column, _, path in pairs}
+
+
 def row(json: object, columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return a row for ``mapping.Reader``: to each column what is at its path."""
-    return {column: scalar(json, path) for column, path in columns.items()}
+    """Return a row for ``mapping.Reader``: to each column what is at its path.
+
+    ``phones[].value``, or ``phones[]`` for a list of texts, fills ``number``, ``number_2`` … with what the list has,
+    and ``number_comment``, ``number_2_comment`` … alike.
+    """
+    read: dict[str, Any] = {}
+    for column, path in columns.items():
+        read |= _numbered(json, column, path) if "[]" in path else {column: scalar(json, path)}
+    return read
+
+
+def _numbered(json: object, column: str, path: str) -> dict[str, Any]:
+    place, _, inner = path.partition("[]")
+    found = [text(one, inner[1:]) for one in records(json, place, is_optional=True)] if inner else texts(json, place)
+    name, comment, _ = column.partition("_comment")
+    return {f"{name}{f'_{nth}' if nth > 1 else ''}{comment}": one for nth, one in enumerate(found, start=1)}
 
 
 def _scalar(found: object, path: str) -> str | int | float | bool | None:

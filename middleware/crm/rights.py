@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from middleware.crm.base import Context, Finding
 from middleware.errors import CRMAuthError, CRMRejectedError
 
+ONE = {"limit": "1"}  # how most CRMs are asked for one record
 
-def try_reading(right: str, path: str, ctx: Context) -> Finding:
+
+def try_reading(right: str, path: str, ctx: Context, params: Mapping[str, str] = ONE) -> Finding:
     """Return whether one record can be read from ``path``; ``right`` names what that needs.
 
     The CRM's own words stay out of it: some repeat the token that they were sent.
     """
     try:
-        ctx.http.get(path, params={"limit": "1"})
+        ctx.http.get(path, params=dict(params))
     except (CRMAuthError, CRMRejectedError) as error:
         return Finding(ok=False, message=f"{right}: {error}")
     return Finding(ok=True, message=right)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, select
 
 from middleware.errors import StorageError
 from middleware.failpoints import reach
@@ -19,7 +20,6 @@ from middleware.inbox.tables import event
 
 BATCH = 256  # events in one transaction
 COLUMNS = ("id", "tenant", "sender", "key", "digest", "content_type", "raw", "received_at", "state", "reason")
-UNIQUE = ("tenant", "sender", "key", "digest")
 
 Row = dict[str, Any]  # of the columns above
 Done = Callable[[str | StorageError], None]  # with the id under which the event is kept: another one's for a repeat
@@ -74,25 +74,23 @@ class Committer:
         try:
             with self._database.write() as connection:
                 reach("before-insert")
-                results: list[tuple[Done, str | StorageError]] = [
-                    (done, self._put(connection, row)) for row, done in sorted(batch, key=_place)
-                ]
+                kept = self._put(connection, [row for row, _ in batch])
                 reach("before-commit")
             reach("after-commit")
         except StorageError as error:
             return [(done, error) for _, done in batch]
         except Exception as error:  # the thread must live, and everybody must be told
             return [(done, StorageError(f"the event cannot be stored ({type(error).__name__})")) for _, done in batch]
-        return results
+        return [(done, kept[row["digest"]]) for row, done in batch]
 
-    def _put(self, connection: Connection, row: Row) -> str:
-        params = tuple(row[name] for name in self._order) if self._order else row
-        if connection.exec_driver_sql(self._insert, params).rowcount:
-            return str(row["id"])
-        same = and_(*(event.c[name] == row[name] for name in UNIQUE))
-        return str(connection.execute(select(event.c.id).where(same)).scalar_one())
-
-
-def _place(item: tuple[Row, Done]) -> tuple[str, ...]:
-    """Return the event's place in a batch: processes that store the same ones must not wait for each other in turn."""
-    return tuple(item[0][name] for name in UNIQUE)
+    def _put(self, connection: Connection, rows: list[Row]) -> dict[str, str]:
+        """Return the id of each digest."""
+        # in one order: processes that store the same ones must not wait for each other in turn
+        rows = sorted(rows, key=itemgetter("digest"))
+        kept: dict[str, str] = {row["digest"]: row["id"] for row in rows}
+        order = self._order
+        params: Any = [tuple(row[name] for name in order) for row in rows] if order else rows
+        if connection.exec_driver_sql(self._insert, params).rowcount < len(rows):
+            known = connection.execute(select(event.c.digest, event.c.id).where(event.c.digest.in_(kept)))
+            kept |= {row.digest: row.id for row in known}
+        return kept

@@ -16,6 +16,7 @@ from middleware.inbox.store import Inbox, StoredCall, bodies_of, body_of
 from middleware.inbox.tables import call, delivery, event, lane
 
 AT_ONCE = 20  # events of a customer, before others have their turn
+OLD = timedelta(days=7)  # longer than any sender goes on sending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class Planner:
                 near = meeting.near(heard)
                 if row.call_seq is None and not near:
                     return self._plan_first(connection, row, meeting, heard, decide)
-                self._claim(connection, row)
+                self._claim(connection, row, reason=_remark(heard))
                 call_seq = meeting.place(row, heard, near)
                 stored = {seq: self._stored(connection, seq) for seq in sorted(meeting.touched)}
                 for seq, its in stored.items():
@@ -89,13 +90,13 @@ class Planner:
         new = {"id": stored.id, "tenant": row.tenant, "key": row.key, "version": 1}
         values = {"state": plan.state, "reason": plan.reason, **new}
         call_seq = int(connection.execute(call.insert().values(values).returning(call.c.seq)).scalar_one())
-        self._claim(connection, row, call_seq=call_seq)
+        self._claim(connection, row, call_seq=call_seq, reason=_remark(heard))
         meeting.leave_marks(row, heard)
         for channel, due_at in plan.channels.items():
             self._add_delivery(connection, row.tenant, call_seq, channel, due_at)
         return stored.id
 
-    def _claim(self, connection: Connection, row: Row[Any], **values: int) -> None:
+    def _claim(self, connection: Connection, row: Row[Any], **values: int | str | None) -> None:
         mine = and_(event.c.seq == row.seq, event.c.state == "queued")
         if not connection.execute(update(event).where(mine).values(state="planned", **values)).rowcount:
             raise BusyError  # another worker was quicker
@@ -131,3 +132,11 @@ class Planner:
         new = {"call_seq": call_seq, "state": "waiting", "due_at": due_at, **place}
         connection.execute(delivery.insert().values(new))
         connection.execute(self._database.insert(lane).values(place).on_conflict_do_nothing())
+
+
+def _remark(heard: Heard) -> str | None:
+    """Return what people should know of an event that is understood (RELIABILITY, T22)."""
+    age = heard.received_at - heard.event.started_at if heard.event.started_at else OLD
+    if age <= OLD:
+        return None
+    return f"The call began {age.days} days before it was told of: was it sent again?"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import secrets
@@ -143,12 +142,13 @@ class Inbox:
     ) -> None:
         """Have ``done`` called, on another thread, with what :meth:`accept` returns or raises."""
         event_id = secrets.token_hex(12)
+        key_hash = self._hash(tenant_id, sender, key.encode(errors="replace"))
         row: dict[str, Any] = {
             "id": event_id,
             "tenant": tenant_id,
             "sender": sender,
-            "key": self._hash(tenant_id, sender, key.encode(errors="replace")),
-            "digest": self._hash(tenant_id, sender, raw),
+            "key": key_hash,
+            "digest": self._hash(tenant_id, sender, key_hash.encode() + raw),
             "content_type": content_type[:100],
             "raw": raw,
             "received_at": self.now().timestamp(),
@@ -291,7 +291,7 @@ class Inbox:
         return self._hash(tenant_id, "mark", mark.encode(errors="replace"))
 
     def _hash(self, tenant_id: str, sender: str, content: bytes) -> str:
-        return hmac.new(self._key, f"{tenant_id}\0{sender}\0".encode() + content, hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, f"{tenant_id}\0{sender}\0".encode() + content, "sha256").hex()
 
 
 def _matches(tenant_id: str | None, state: str | None, sender: str | None) -> ColumnElement[bool]:

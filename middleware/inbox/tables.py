@@ -49,15 +49,15 @@ event = Table(
     Column("tenant", String(63), nullable=False),
     Column("sender", String(32), nullable=False),
     Column("key", String(64), nullable=False),  # keyed hash: the sender's key holds phone numbers
-    Column("digest", String(64), nullable=False),  # keyed hash of the content
+    Column("digest", String(64), nullable=False, unique=True),  # keyed hash of customer, sender, key and content
     Column("content_type", String(100), nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("received_at", Float, nullable=False),
     Column("state", String(16), nullable=False),  # queued, planned, quarantined, purged
-    Column("reason", Text),  # field errors as JSON
+    Column("reason", Text),  # field errors as JSON; of a planned event, a remark
     Column("call_seq", ForeignKey("call.seq"), index=True),
-    UniqueConstraint("tenant", "sender", "key", "digest"),
     Index("event_queued", "state", "tenant", "seq"),
+    Index("event_tenant", "tenant", "seq"),
 )
 
 call = Table(

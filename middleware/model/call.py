@@ -188,6 +188,16 @@ class CallRecord:
         """When the call was over."""
         return self.started_at + self.duration
 
+    @property
+    def from_number(self) -> PhoneNumber:
+        """Who called."""
+        return self.contact_number if self.direction is Direction.INBOUND else self.own_number
+
+    @property
+    def to_number(self) -> PhoneNumber:
+        """Who was called."""
+        return self.own_number if self.direction is Direction.INBOUND else self.contact_number
+
     def task_key(self, action_item: str) -> str:
         """Return what tells the task of an action item from all others; the same for every retry."""
         return f"{self.key}-{hashlib.sha256(action_item.encode('utf-8', 'replace')).hexdigest()[:12]}"

@@ -69,7 +69,12 @@ class PhoneNumber:
     @property
     def national(self) -> str:
         """The number as it is written in its own country."""
-        return _national(self.e164) if self.e164 else ""
+        return _written(self.e164, PhoneNumberFormat.NATIONAL) if self.e164 else ""
+
+    @property
+    def abroad(self) -> str:
+        """The number as it is written in other countries: ``+46 70 123 45 67``."""
+        return _written(self.e164, PhoneNumberFormat.INTERNATIONAL) if self.e164 else ""
 
     @property
     def international(self) -> str:
@@ -132,8 +137,8 @@ def _parse(text: str, region: str) -> PhoneNumber:
 
 
 @lru_cache(maxsize=4_096)
-def _national(e164: str) -> str:
-    return phonenumbers.format_number(phonenumbers.parse(e164), PhoneNumberFormat.NATIONAL)
+def _written(e164: str, form: int) -> str:
+    return phonenumbers.format_number(phonenumbers.parse(e164), form)
 
 
 def _unparsed_kind(text: str) -> NumberKind:

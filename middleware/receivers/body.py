@@ -23,7 +23,7 @@ def read_json(raw: bytes) -> object:
         raise UnreadableBody("The body is nested too deeply.") from None
     except ValueError:  # also undecodable bytes
         raise UnreadableBody("The body is no JSON.") from None
-    if _is_deep(document):
+    if raw.count(b"{") + raw.count(b"[") >= MAX_DEPTH and _is_deep(document):  # most have fewer brackets than that
         raise UnreadableBody("The body is nested too deeply.")
     return document
 

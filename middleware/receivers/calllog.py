@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from marshmallow import validate
 
@@ -35,17 +36,26 @@ class CallLogSchema(EventSchema):
 _schema = CallLogSchema()
 
 
+def read_calllog(document: object) -> dict[str, Any]:
+    """Return the fields; raises ``FieldErrors`` when the schema does not understand the document."""
+    return load(_schema, document)
+
+
+def key_of(loaded: dict[str, Any]) -> str:
+    """Return what identifies the call: nothing else of it is the same each time it is told."""
+    parts = (loaded["fromNumber"], loaded["toNumber"], loaded["startTime"], _call_type(loaded), loaded["duration"])
+    return "\0".join(map(str, parts))
+
+
 def parse_calllog(document: object) -> CallEvent:
     """Return the call; raises ``FieldErrors`` when the schema does not understand the document."""
-    loaded = load(_schema, document)
+    loaded = read_calllog(document)
     sections = parse_sections(loaded["body"])
-    call_type = loaded["callType"].strip().lower()
-    key = [loaded["fromNumber"], loaded["toNumber"], loaded["startTime"], call_type, loaded["duration"]]
     return CallEvent(
         sender=SENDER,
         kind=EventKind.CALL_ENDED,
-        key="\0".join(map(str, key)),
-        direction=_DIRECTIONS[call_type],
+        key=key_of(loaded),
+        direction=_DIRECTIONS[_call_type(loaded)],
         from_number=loaded["fromNumber"],
         to_number=loaded["toNumber"],
         started_at=datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=loaded["startTime"]),
@@ -59,3 +69,7 @@ def parse_calllog(document: object) -> CallEvent:
         call_type=sections.call_type,
         summary=sections.summary,
     )
+
+
+def _call_type(loaded: dict[str, Any]) -> str:
+    return loaded["callType"].strip().lower()  # type: ignore[no-any-return]

@@ -71,9 +71,19 @@ _cdr = CdrSchema()
 _directory = DirectoryFieldsSchema()
 
 
+def read_cdr(document: object) -> dict[str, Any]:
+    """Return the fields; raises ``FieldErrors`` when the schema does not understand the document."""
+    return load(_payload, _spelled(document))
+
+
+def key_of(loaded: dict[str, Any]) -> str:
+    """Return the session's id."""
+    return loaded["cdr"]["id"]  # type: ignore[no-any-return]
+
+
 def parse_cdr(document: object) -> CallEvent:
     """Return the call; raises ``FieldErrors`` when the schema does not understand the document."""
-    loaded = load(_payload, _spelled(document))
+    loaded = read_cdr(document)
     cdr = loaded["cdr"]
     zone = _zone(cdr["tz"])
     start, answer = aware(cdr["start"], zone), aware(cdr["answer"], zone)
@@ -83,7 +93,7 @@ def parse_cdr(document: object) -> CallEvent:
     return CallEvent(
         sender=SENDER,
         kind=EventKind.CALL_ENDED,
-        key=cdr["id"],
+        key=key_of(loaded),
         call_ids=(call_id(SENDER, cdr["id"]),),
         direction=direction,
         is_internal=cdr["type"] == _INTERNAL or (cdr["dir"] == _INTERNAL and cdr["type"] != _EXTERNAL),
@@ -127,10 +137,8 @@ def _spelled(document: object) -> object:
 
 def _spell(told: dict[str, Any], schema: Schema) -> dict[str, Any]:
     names = _names(schema)
-    spelled: dict[str, Any] = {}
-    for key, value in told.items():
-        spelled.setdefault(names.get(key.lower(), key), value)
-    return spelled
+    # backwards: of one key in two spellings the first counts
+    return {names.get(key.lower(), key): value for key, value in reversed(told.items())}
 
 
 @cache

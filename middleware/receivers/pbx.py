@@ -65,17 +65,32 @@ class PbxSchema(EventSchema):
 _schema = PbxSchema()
 
 
+def read_pbx(document: object) -> dict[str, Any]:
+    """Return the fields; raises ``FieldErrors`` when the schema does not understand the document."""
+    return load(_schema, document)
+
+
+def key_of(loaded: dict[str, Any]) -> str:
+    """Return the event's identity: several users of one call ring, and several components see it pass."""
+    name = loaded["type"].lower()
+    parts = [loaded["unique_call_id"], name]
+    if name.startswith("user_"):
+        parts.append(loaded["user_number"] or "")
+    if name == "webhook_component_event":
+        parts.append(loaded["component_name"] or "")
+    return "\0".join(parts)
+
+
 def parse_pbx(document: object) -> CallEvent:
     """Return what is told; raises ``FieldErrors`` when the schema does not understand the document."""
-    loaded = load(_schema, document)
-    name = loaded["type"].lower()
-    kind, direction = TYPES.get(name, (EventKind.UNKNOWN, None))
+    loaded = read_pbx(document)
+    kind, direction = TYPES.get(loaded["type"].lower(), (EventKind.UNKNOWN, None))
     ending = _ending(loaded, kind, direction)
     started_at, answered_at = aware(loaded["call_start_at"]), aware(loaded["connected_at"])
     return CallEvent(
         sender=SENDER,
         kind=kind,
-        key=_key(name, loaded),
+        key=key_of(loaded),
         call_ids=(call_id(SENDER, loaded["unique_call_id"]),),
         direction=direction,
         to_number=loaded["dest_number"],
@@ -99,16 +114,6 @@ def _wait(loaded: dict[str, Any], direction: Direction | None, ending: Ending | 
     if ending in (Ending.ABANDONED, Ending.TIMED_OUT):
         return loaded["call_duration"]  # type: ignore[no-any-return]
     return between(aware(loaded["call_start_at"]), aware(loaded["connected_at"]))
-
-
-def _key(name: str, loaded: dict[str, Any]) -> str:
-    """Return the event's identity: several users of one call ring, and several components see it pass."""
-    parts = [loaded["unique_call_id"], name]
-    if name.startswith("user_"):
-        parts.append(loaded["user_number"] or "")
-    if name == "webhook_component_event":
-        parts.append(loaded["component_name"] or "")
-    return "\0".join(parts)
 
 
 def _people(loaded: dict[str, Any], kind: EventKind) -> dict[str, Any]:

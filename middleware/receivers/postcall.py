@@ -48,17 +48,27 @@ class PostCallSchema(EventSchema):
 _schema = PostCallSchema()
 
 
+def read_postcall(document: object) -> dict[str, Any]:
+    """Return the fields; raises ``FieldErrors`` when the schema does not understand the document."""
+    return load(_schema, document)
+
+
+def key_of(loaded: dict[str, Any]) -> str:
+    """Return the call's id."""
+    return loaded["callId"]  # type: ignore[no-any-return]
+
+
 def parse_postcall(document: object) -> CallEvent:
     """Return what the agent made of the call; raises ``FieldErrors`` when the document has no id.
 
     When the call began, and on which number of ours, nobody tells.
     """
-    loaded = load(_schema, document)
+    loaded = read_postcall(document)
     caller, analysis = _object(loaded["callerDetails"]), _object(loaded["callAnalysis"])
     return CallEvent(
         sender=SENDER,
         kind=EventKind.ANALYSIS,
-        key=loaded["callId"],
+        key=key_of(loaded),
         call_ids=(call_id(SENDER, loaded["callId"]),),
         direction=Direction.INBOUND,
         from_number=any_text(caller.get("phoneNumber")),

@@ -15,6 +15,7 @@ from middleware.tenants.registry import Tenants
 from middleware.tenants.secrets import verify
 from middleware.tenants.tenant import Tenant
 from middleware.web.answers import presented_secret
+from middleware.web.guesses import WINDOW, Guesses
 from middleware.web.problems import problem
 
 TOKEN = "token"  # noqa: S105 - the parameter of a URL that holds one
@@ -71,18 +72,32 @@ def _presented(credential: Credential) -> bytes | None:
 
 
 def _authenticate(customer: str, receiver: str, presented: bytes | None, credential: Credential) -> Tenant | Response:
-    """Return the tenant, or 401 without and 403 with a wrong secret; an unknown customer is a wrong secret."""
+    """Return the tenant, or 401 without a secret and 403 with a wrong one; an unknown customer is a wrong secret.
+
+    429 for whoever has sent too many wrong ones.
+    """
     if presented is None:
         refused = problem(401, _MISSING[credential])
         if credential is Credential.BEARER:
             refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
+    guesses: Guesses = current_app.extensions["m8crm"].guesses
+    sender = request.remote_addr or "", request.headers.get("X-Forwarded-For", "")
+    if guesses.refuses(*sender, customer):
+        return problem(429, "Too many wrong secrets came from this address.", retry_after=WINDOW)
     tenants: Tenants = current_app.extensions["m8crm"].tenants
     tenant = tenants.get(customer)
     is_right = verify(tenant, receiver, presented)
     if tenant is None and tenants.problem(customer) is not None:
         return problem(503, "This customer's configuration is broken.", retry_after=timedelta(seconds=30))
     if tenant is None or not is_right:
+        guesses.note(guesses.address(*sender), customer)
         return problem(403, "Invalid secret")
     g.customer = tenant.id
     return tenant
+
+
+def requester() -> str:
+    """Return the network address that the request comes from; nothing where only proxies are known."""
+    guesses: Guesses = current_app.extensions["m8crm"].guesses
+    return guesses.address(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))

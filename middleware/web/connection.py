@@ -103,6 +103,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(cfg, wire, client, server)
         self.initialized = self.data_ready = True
         self.wire = wire
+        self.peer = client[0] if isinstance(client, tuple) else ""  # the address; of a Unix socket there is none
         self.state = State.READING
         self.deadline = 0.0
         self.watched = 0  # the events that the poller waits for

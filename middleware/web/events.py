@@ -97,6 +97,7 @@ def _describe(receive: Callable[..., Response], receiver: Receiver, method: str)
         (403, "Wrong secret or unknown customer."),
         (413, "The body is too large."),
         (415, "The body is of another media type."),
+        (429, "Too many wrong secrets came from this address."),
         (503, "Nothing was stored: send it again."),
     ):
         receive = blueprint.alt_response(status, schema=MessageSchema, description=said)(receive)

@@ -37,6 +37,7 @@ from middleware.web.answers import (
     storage_answer,
 )
 from middleware.web.fast_events import Sent, read_event, store
+from middleware.web.guesses import Guesses
 from middleware.web.head import Plain
 from middleware.web.lines import Lines
 from middleware.web.requests import write_line
@@ -68,18 +69,31 @@ class Asked(NamedTuple):  # quicker to make than a frozen dataclass
 class FastPath:
     """One per process; nothing here ever waits."""
 
-    def __init__(self, *, tenants: Customers, lookups: LookupService, inbox: Inbox, key: bytes, lines: Lines) -> None:
+    def __init__(
+        self,
+        *,
+        tenants: Customers,
+        lookups: LookupService,
+        inbox: Inbox,
+        guesses: Guesses,
+        key: bytes,
+        lines: Lines,
+    ) -> None:
         self._tenants = tenants
+        self._guesses = guesses
         self._lookups = lookups
         self._inbox = inbox
         self._key = key
         self._lines = lines
 
-    def read(self, request: Plain, body: bytes = b"") -> Asked | Sent | None:
-        """Return what is asked or sent, or ``None`` when the slow path must say what is wrong with it."""
-        if request.is_post:
-            return read_event(request, body, self._tenants.peek)
-        return self._read_lookup(request)
+    def read(self, request: Plain, body: bytes = b"", peer: str = "") -> Asked | Sent | None:
+        """Return what is asked or sent, or ``None`` when the slow path must say what is wrong with it.
+
+        ``peer`` is the address that is connected.
+        """
+        asked = read_event(request, body, self._tenants.peek) if request.is_post else self._read_lookup(request)
+        forwarded = request.headers.get("x-forwarded-for", "")
+        return None if asked and self._guesses.refuses(peer, forwarded, asked.tenant.id) else asked
 
     def _read_lookup(self, request: Plain) -> Asked | None:
         target = _TARGET.fullmatch(request.target)

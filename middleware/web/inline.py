@@ -128,7 +128,12 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         # what only gunicorn does: the access log, a prefix of all paths, one request a connection
         if self.keepalive and not (self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):
             self.fast = FastPath(
-                tenants=parts.tenants, lookups=parts.lookups, inbox=parts.inbox, key=parts.key, lines=self.lines
+                tenants=parts.tenants,
+                lookups=parts.lookups,
+                inbox=parts.inbox,
+                guesses=parts.guesses,
+                key=parts.key,
+                lines=self.lines,
             )
 
     def run(self) -> None:
@@ -172,6 +177,8 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._guard(self._write_on, connection)
         elif connection.state is State.CLOSING:
             self._guard(self._linger, connection)
+        else:
+            self._watch(connection)
 
     def _guard(self, step: Callable[[Connection], None], connection: Connection) -> None:
         try:
@@ -335,7 +342,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return None
         try:
             request = read_plain(head)
-            asked = self.fast.read(request, body) if request else None
+            asked = self.fast.read(request, body, connection.peer) if request else None
             if request and asked:
                 answer = self.fast.ready(asked, self._server(is_kept=request.keep_alive))
                 connection.asked, connection.keep_alive = None if answer else asked, request.keep_alive
@@ -364,10 +371,10 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         asked, connection.asked = connection.asked, None
         if asked is None and connection.more is None:
             connection.begin(time.monotonic())
-        self._watch(connection)  # first: a thread may be done at once
-        if asked and self.fast:
+        if asked and self.fast:  # it is soon over: the poller goes on watching, unless more comes meanwhile
             self._begin(connection, self.fast, asked)
             return
+        self._watch(connection)  # first: a thread may be done at once
         try:
             self.enqueue_req(connection)
         except RuntimeError:  # no thread can be started: the machine has too many

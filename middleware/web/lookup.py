@@ -25,6 +25,7 @@ blueprint = Blueprint("lookup", __name__, description="Who is calling?")
 @blueprint.alt_response(401, schema=MessageSchema, description="No secret.")  # type: ignore[untyped-decorator]
 @blueprint.alt_response(403, schema=MessageSchema, description="Wrong secret or unknown customer.")  # type: ignore[untyped-decorator]
 @blueprint.alt_response(404, schema=MessageSchema, description="Nobody has the number.")  # type: ignore[untyped-decorator]
+@blueprint.alt_response(429, schema=MessageSchema, description="Too many wrong secrets came from this address.")  # type: ignore[untyped-decorator]
 @blueprint.alt_response(503, schema=MessageSchema, description="The CRM is down or busy.")  # type: ignore[untyped-decorator]
 @blueprint.alt_response(504, schema=MessageSchema, description="The CRM is too slow.")  # type: ignore[untyped-decorator]
 def lookup(*, tenant: Tenant) -> Response:

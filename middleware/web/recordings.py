@@ -11,6 +11,7 @@ from flask import Blueprint, Response, current_app, g, request
 from middleware.errors import StorageError
 from middleware.recordings.kinds import DOWNLOAD, PLAYED
 from middleware.recordings.service import Recording, Recordings, Refusal
+from middleware.web.auth import requester
 from middleware.web.requests import SEND_LATER
 
 log = structlog.get_logger("m8crm.web")
@@ -34,7 +35,7 @@ def play(customer: str, recording_id: str) -> Response:
     recordings: Recordings = current_app.extensions["m8crm"].recordings
     try:
         signature = request.args.get("signature", "")
-        found = recordings.open(customer, recording_id, signature, address=request.remote_addr or "")
+        found = recordings.open(customer, recording_id, signature, address=requester() or request.remote_addr or "")
         if isinstance(found, Refusal):
             g.outcome = found.value
             return _told(*_REFUSALS[found])

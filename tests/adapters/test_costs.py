@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from adapters.freshdesk import FreshdeskAdapter, FreshdeskSettings
 from adapters.hubspot import HubSpotAdapter, HubSpotSettings
 from adapters.pipedrive import PipedriveAdapter, PipedriveSettings
+from adapters.upsales import UpsalesAdapter, UpsalesSettings
 from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
 from middleware.crm.context import build_context
 from middleware.crm.settings import Secret
@@ -41,6 +43,8 @@ CALL = CallRecord(
 MADE: dict[str, Callable[[], CRMAdapter[Any]]] = {
     "pipedrive": lambda: PipedriveAdapter(PipedriveSettings(token=Secret("t"), company="nordlys")),
     "hubspot": lambda: HubSpotAdapter(HubSpotSettings(token=Secret("t"))),
+    "freshdesk": lambda: FreshdeskAdapter(FreshdeskSettings(token=Secret("t"), domain="nordlys")),
+    "upsales": lambda: UpsalesAdapter(UpsalesSettings(token=Secret("t"))),
 }
 
 

@@ -65,7 +65,7 @@ def test_events_are_filtered(run: Run, parts: Parts) -> None:
 
 def test_list_is_readable_on_a_narrow_terminal(run: Run, parts: Parts) -> None:
     """An event's id can be copied, its line fits 80 columns, and why it is where it is stands below, in words."""
-    parked = _accept(parts, fromNumber=UNKNOWN)
+    parked = _accept(parts, fromNumber=UNKNOWN, startTime=int(datetime.now(UTC).timestamp() * 1000))
     build_worker(parts).run_once()
     errors = {"startTime": ["Not a whole number."]}
     odd = parts.inbox.accept("nordlys", "calllog", key="o", raw=b"{}", content_type="", errors=errors).id

@@ -11,7 +11,7 @@ import pytest
 
 from middleware.crm.once import Once
 from middleware.crm.quote import url_segment
-from middleware.crm.reading import number, records, required, row, scalar, text
+from middleware.crm.reading import columns, number, records, required, row, scalar, text
 from middleware.crm.session import CRMSession
 from middleware.errors import CRMNotFoundError, CRMRejectedError, CRMResponseError, CRMUnavailableError
 from middleware.model.deadline import Deadline
@@ -105,3 +105,32 @@ def test_a_record_that_is_not_there_is_none() -> None:
             http.get("status/404")
         with pytest.raises(CRMRejectedError):
             http.find("status/422")
+
+
+def test_a_table_of_columns_is_words() -> None:
+    """A column is followed by its path, or stands for both."""
+    assert columns("id header=subject body=note.text") == {"id": "id", "header": "subject", "body": "note.text"}
+
+
+def test_a_list_fills_numbered_columns() -> None:
+    """Numbers, addresses and what is said of them come one after the other; a list that is missing is empty."""
+    person = {
+        "phones": [{"value": "1", "label": "work"}, {"value": "2", "label": None}],
+        "emails": ["a@b.example", "", "c@d.example"],
+    }
+    table = columns("number=phones[].value number_comment=phones[].label email=emails[] other=others[].name")
+    assert row(person, table) == {
+        "number": "1",
+        "number_2": "2",
+        "number_comment": "work",
+        "number_2_comment": "",
+        "email": "a@b.example",
+        "email_2": "c@d.example",
+    }
+
+
+@pytest.mark.parametrize("phones", ["1", {"value": "1"}, [1], [None]])
+def test_what_is_no_list_is_told_by_its_place(phones: object) -> None:
+    """A CRM that answers otherwise than ever before is an error, and the value is not in it."""
+    with pytest.raises(CRMResponseError, match="phones"):
+        row({"phones": phones}, columns("number=phones[].value"))

@@ -511,3 +511,17 @@ def test_what_databases_cannot_hold_does_not_hold_up_a_call(post: Post) -> None:
     assert post.later() == 1
     event = post.event(event_id)
     assert (event.state, event.external_id, event.url) == ("delivered", "7\ufffd?", "https://crm.example/\ufffd")
+
+
+@pytest.mark.parametrize(("days", "is_told"), [(7, False), (8, True)])
+def test_a_call_of_long_ago_is_logged_and_remarked_on(post: Post, days: int, is_told: bool) -> None:
+    """A call that is told of more than a week late is written all the same, and its event says so."""
+    crm = Ledger()
+    post.connect(crm)
+    began = post.moment - timedelta(days=days)
+    event_id = post.send(startTime=int(began.timestamp() * 1000))
+    post.worker.run_once()
+    event = post.event(event_id)
+    assert (event.state, crm.writes) == ("delivered", 1)
+    assert bool(event.reason) is is_told
+    assert not is_told or "8 days before" in str(event.reason)

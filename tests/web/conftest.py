@@ -28,6 +28,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         worker.fast = Counting(worker.fast)
         late, waiting = stack.enter_context(served(app, InlineWorker, threads=4))
         late.fast = Counting(late.fast, is_slow=True)
-        lookups = app.extensions["m8crm"].lookups
-        yield Pair(stock, inline, waiting, secrets, worker.fast, late.fast, lookups)
+        parts = app.extensions["m8crm"]
+        yield Pair(stock, inline, waiting, secrets, worker.fast, late.fast, parts.lookups, parts.guesses)
     app.extensions["m8crm"].close()

@@ -14,6 +14,7 @@ from middleware.lookup.inquiry import Question
 from middleware.lookup.service import LookupService
 from middleware.web.fast import Asked, FastPath
 from middleware.web.fast_events import Sent
+from middleware.web.guesses import Guesses
 from middleware.web.head import Plain
 from tests.web.serving import Address, exchange
 
@@ -40,9 +41,9 @@ class Counting:
     is_slow: bool = False
     answers: int = 0
 
-    def read(self, request: Plain, body: bytes = b"") -> Asked | Sent | None:
+    def read(self, request: Plain, body: bytes = b"", peer: str = "") -> Asked | Sent | None:
         """Return what is asked."""
-        return self.fast.read(request, body)
+        return self.fast.read(request, body, peer)
 
     def ready(self, asked: Asked | Sent, server: str) -> bytes | None:
         """Return the answer that is ready."""
@@ -74,6 +75,7 @@ class Pair:
     counting: Counting
     counting_waiting: Counting
     lookups: LookupService
+    guesses: Guesses
 
     def raw(self, request: bytes) -> bytes:
         """Return the request with the secrets in their places: ``<key>`` in its head."""

@@ -158,10 +158,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["call_seq"], ["call.seq"]),
         sa.PrimaryKeyConstraint("seq"),
         sa.UniqueConstraint("id"),
-        sa.UniqueConstraint("tenant", "sender", "key", "digest"),
+        sa.UniqueConstraint("digest"),
         if_not_exists=True,
     )
     op.create_index("event_queued", "event", ["state", "tenant", "seq"], if_not_exists=True)
+    op.create_index("event_tenant", "event", ["tenant", "seq"], if_not_exists=True)
     op.create_index("ix_event_call_seq", "event", ["call_seq"], if_not_exists=True)
     op.create_table(
         "logged_call",
