@@ -26,7 +26,7 @@ from middleware.crm.settings import Secret, SettingsError
 from middleware.errors import ConfigError
 from middleware.model.call import Direction
 from middleware.model.phone import NumberKind, parse_number
-from middleware.tenants.lines import with_line
+from middleware.tenants.lines import with_lines
 from middleware.tenants.log_template import find_fault
 from middleware.tenants.secrets import MIN_CHARACTERS
 from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig, SkipConfig, Source, Tenant
@@ -213,12 +213,12 @@ def read_tenant(path: Path, accounts: Accounts | None = None) -> tuple[Tenant, l
         loaded: dict[str, Any] = cast("dict[str, Any]", _File().load(document))
     except ValidationError as error:
         problems = flat_problems(error.messages, _File())
-        raise ConfigError(path.name, [with_line(problem, raw.decode()) for problem in problems]) from None
+        raise ConfigError(path.name, with_lines(problems, raw.decode())) from None
     tenant = _tenant(path.stem, loaded, reading)
     if reading.problems:
         for source in tenant.sources:
             source.adapter.close()
-        raise ConfigError(path.name, [with_line(problem, raw.decode()) for problem in reading.problems])
+        raise ConfigError(path.name, with_lines(reading.problems, raw.decode()))
     return tenant, reading.files
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
-from middleware.tenants.lines import find_line, with_line
+from middleware.tenants.lines import MAX_READINGS, Lines, with_lines
 
 FILE = '''\
 name = "Acme"
@@ -32,7 +34,6 @@ json = [
 "body" = "note["
 "a.b" = 1
 '''
-LINES = FILE.splitlines(keepends=True)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ LINES = FILE.splitlines(keepends=True)
 )
 def test_a_key_is_found_where_it_stands(path: list[str], line: int | None) -> None:
     """The line is the key's own, whatever tables and long texts stand before; else that of the table around it."""
-    assert find_line(LINES, path) == line
+    assert Lines(FILE).find(path) == line
 
 
 @pytest.mark.parametrize(
@@ -71,9 +72,20 @@ def test_a_key_is_found_where_it_stands(path: list[str], line: int | None) -> No
 )
 def test_a_problem_is_told_with_its_line(problem: str, told: str) -> None:
     """What begins with a key of the file begins with its line; any other sentence stays."""
-    assert with_line(problem, FILE).startswith(told)
+    assert with_lines([problem], FILE)[0].startswith(told)
 
 
-def test_a_huge_file_costs_no_search() -> None:
-    """In a file of many thousand lines no line is looked for: the others' lookups would wait."""
-    assert with_line("name: is wrong", 'name = "x"\n' + "#\n" * 6_000) == "name: is wrong"
+@pytest.mark.parametrize("text", ["#\n" * 6_000, 'long = """\n' + "x\n" * 1_900 + '"""\n'], ids=["many", "long"])
+def test_a_huge_file_costs_little(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file of thousands of lines, or with a text of thousands, the search gives up: lookups would wait."""
+    read: list[str] = []
+    real = tomllib.loads
+
+    def counted(text: str) -> object:
+        read.append(text)
+        return real(text)
+
+    monkeypatch.setattr(tomllib, "loads", counted)
+    (told,) = with_lines(["name: is wrong"], text + 'name = "x"\n')
+    assert told.endswith("name: is wrong")
+    assert len(read) <= MAX_READINGS
