@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -305,3 +306,50 @@ def test_an_expression_that_meets_another_type_is_told_by_its_place() -> None:
     with pytest.raises(CRMResponseError, match=r"requests\.find_contacts\.fields\.number") as caught:
         found(made({"find_contacts": mapping}))
     assert "secret" not in str(caught.value)
+
+
+@responses.activate
+def test_pages_without_end_are_left() -> None:
+    """A CRM that sends the same page for every number, or the same cursor for ever, is left with what it brought."""
+    responses.get(f"{URL}/people", json=[{"id": 7, "phone": "070"}])
+    numbered = {"path": "people", "query": {"p": "{page}"}, "fields": FIND["fields"]}
+    adapter = made({"iter_contacts": numbered})
+    assert [contact.id for contact in adapter.iter_contacts(None, context(adapter))] == ["7"]
+    assert len(responses.calls) == 2
+    for person in (1, 2, 3):
+        responses.get(f"{URL}/all", json={"items": [{"id": person, "phone": "070"}], "next": "b"})
+    by_cursor = {**numbered, "path": "all", "query": {"p": "{next}"}, "records": "items", "next": "next"}
+    adapter = made({"iter_contacts": by_cursor})
+    assert [contact.id for contact in adapter.iter_contacts(None, context(adapter))] == ["1", "2"]
+
+
+@responses.activate
+def test_a_status_that_tells_the_error_is_believed() -> None:
+    """What the mapping reads out of answers of 200 changes nothing about a 503, which is tried again."""
+    responses.get(f"{URL}/people", json={"error": "no"}, status=503)
+    with pytest.raises(CRMUnavailableError):
+        found(made(errors={"rejected": "error"}))
+
+
+@responses.activate
+def test_half_a_sign_is_no_fault() -> None:
+    """A name that was cut in the middle of an emoji is sent, in a path, a query and a body."""
+    responses.post(re.compile(f"{URL}/calls/.*"), json={"id": 1})
+    mapping = {**LOG, "path": "calls/{subject}", "query": {"q": "{subject}"}, "json": {"text": "{subject}"}}
+    adapter = made({"log_call": mapping})
+    adapter.log_call(replace(CALL, subject="Hi \ud83d"), ADA, context(adapter))
+    assert json.loads(sent().body) == {"text": "Hi ?"}
+
+
+@responses.activate
+def test_a_longer_key_is_another_call_s() -> None:
+    """Whatever stands around a key in a text, only the whole key is this call's."""
+    answers = [
+        {"id": place, "key": text} for place, text in enumerate((f"x{CALL.key}", f"{CALL.key}-1", f"\n{CALL.key}."))
+    ]
+    responses.get(f"{URL}/calls", json=answers)
+    find = {"path": "calls", "query": {"key": "{key}"}, "fields": {"id": "id", "key": "key"}}
+    adapter = made({"log_call": LOG, "find_logged_call": find})
+    logged = adapter.find_logged_call(CALL, context(adapter))
+    assert logged
+    assert logged.external_id == "2"
