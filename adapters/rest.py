@@ -41,16 +41,22 @@ from middleware.model.phone import NumberForm, PhoneNumber
 Auth = Literal["none", "basic", "bearer", "header", "query", "login"]
 LogFormat = Literal["text", "html", "markdown"]
 PAGES = frozenset({"page", "page_index", "offset", "next"})
+SPELLINGS = NUMBER | {"written"}
+ID, CONTACT_ID, KEY, TASK_KEY, EXTERNAL_ID = (
+    frozenset({name}) for name in ("id", "contact_id", "key", "task_key", "external_id")
+)
 LOGGED = ("id", "url", "key")
 SEVERAL = ("find_contacts", *KINDS)  # may be made of several requests
 MAX_ROWS = 200  # of one answer
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 SHAPES: dict[str, Shape] = {
     "login": Shape(method="POST", parameters=frozenset({"user", "token"}), required=("token",), columns=("token",)),
-    "find_contacts": Shape(parameters=NUMBER | {"written"}, required=REQUIRED_OF_CONTACT, kind=Contact),
-    "find_contact_by_id": Shape(parameters=frozenset({"id"}), required=("id",), kind=Contact, may_be_one=True),
+    "find_contacts": Shape(parameters=SPELLINGS, required=REQUIRED_OF_CONTACT, kind=Contact, names=SPELLINGS),
+    "find_contact_by_id": Shape(parameters=ID, required=("id",), kind=Contact, names=ID, may_be_one=True),
     **{
-        name: Shape(parameters=frozenset({"contact_id"}), required=required_columns(kind), kind=kind, columns=("id",))
+        name: Shape(
+            parameters=CONTACT_ID, required=required_columns(kind), kind=kind, columns=("id",), names=CONTACT_ID
+        )
         for name, kind in KINDS.items()
     },
     "create_contact": Shape(
@@ -60,11 +66,11 @@ SHAPES: dict[str, Shape] = {
         columns=LOGGED,
     ),
     "log_call": Shape(method="POST", parameters=CALL, required=("id",), columns=LOGGED),
-    "log_call_of_nobody": Shape(method="POST", parameters=CALL - {"contact_id"}, required=("id",), columns=LOGGED),
-    "find_logged_call": Shape(parameters=CALL - {"contact_id"}, required=("id",), columns=LOGGED),
-    "update_call": Shape(method="PATCH", parameters=(CALL - {"contact_id"}) | {"external_id"}),
-    "create_task": Shape(method="POST", parameters=CALL | {"task_key", "text"}),
-    "find_task": Shape(parameters=CALL | {"task_key", "text"}, required=("id",), columns=LOGGED),
+    "log_call_of_nobody": Shape(method="POST", parameters=CALL - CONTACT_ID, required=("id",), columns=LOGGED),
+    "find_logged_call": Shape(parameters=CALL - CONTACT_ID, required=("id",), columns=LOGGED, names=KEY),
+    "update_call": Shape(method="PATCH", parameters=(CALL - CONTACT_ID) | EXTERNAL_ID, names=EXTERNAL_ID),
+    "create_task": Shape(method="POST", parameters=CALL | TASK_KEY | {"text"}),
+    "find_task": Shape(parameters=CALL | TASK_KEY | {"text"}, required=("id",), columns=LOGGED, names=TASK_KEY),
     "iter_contacts": Shape(
         parameters=PAGES | {"since"},
         required=REQUIRED_OF_CONTACT,
@@ -118,6 +124,9 @@ class RestAdapter(CRMAdapter[RestSettings]):
         }
         self._errors = _errors(settings.errors, reading)
         reading.problems += _other_problems(settings)
+        asked = [request.names for request in self.requests.get("find_contacts", ())]
+        if len(settings.number_forms) > 1 and asked and not any("written" in names for names in asked):
+            reading.problems.append("number_forms: nothing in requests.find_contacts is {written}, which they are for")
         if reading.problems:
             raise SettingsError(reading.problems)
         self.number_forms = tuple(settings.number_forms)

@@ -53,6 +53,7 @@ class Shape:
     kind: type[Activity] | type[Contact] | None = None  # whose fields the columns fill
     columns: Collection[str] | None = ()  # that there are beside them; None: any
     keys: frozenset[str] = frozenset(KEYS) - {"next"}
+    names: frozenset[str] = frozenset()  # placeholders of which one is sent, or it would be about everybody
     may_be_one: bool = False  # whether the answer may be a record instead of a list
 
     def has(self, column: str) -> bool:
@@ -263,7 +264,7 @@ class Reading:
         following = self.expression(table, "next", where)
         if len(self.problems) > before or path is None:
             return None
-        return MappedRequest(
+        found = MappedRequest(
             where=where,
             shape=shape,
             method=method,
@@ -280,6 +281,10 @@ class Reading:
             first=first,
             next=following,
         )
+        if shape.names and not found.names & shape.names:
+            told = " or ".join(f"{{{name}}}" for name in sorted(shape.names))
+            self.problems.append(f"{where}: would be about everybody; it names none of {told}")
+        return found
 
     def unknown(self, where: str, name: str, known: Iterable[str]) -> None:
         """Note that there is no such name, and what is probably meant."""

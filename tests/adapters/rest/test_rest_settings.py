@@ -40,6 +40,13 @@ def faults(folder: Path, table: str) -> list[str]:
         ('"{e164}"', '"{contact_id}"', 8, "unknown placeholder {contact_id}"),
         ('"{e164}"', "\"p eq '{raw}'\"", 8, "write {raw:doubled} (OData, SQL) or {raw:escaped} (SOQL, JSON)"),
         ('"{e164}"', "2026-01-01", 8, "find_contacts.query.phone: write a text"),
+        (
+            '"{e164}"',
+            '"everybody"',
+            6,
+            "requests.find_contacts: would be about everybody; it names none of {double_zero}",
+        ),
+        ('auth = "bearer"', 'auth = "none"\nnumber_forms = ["e164", "suffix"]', 5, "number_forms: nothing in"),
         ('"data"', '"data[?x"', 9, "find_contacts.records: is no JMESPath: "),
         ('"phone"', '"phone["', 11, "find_contacts.fields.number: is no JMESPath: "),
         ('"phone"', '"lower(phone)"', 11, "fields.number: is no JMESPath: there is no function lower(); known: abs"),
