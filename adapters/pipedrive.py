@@ -1,4 +1,4 @@
-"""Pipedrive: API v2, and v1 where there is no v2 (notes, call logs, users), with a user's API token.
+"""Pipedrive: API v2, and v1 where there is no v2 (notes, call logs, users), with a user's API token or OAuth2.
 
 Sources: Pipedrive's OpenAPI files (v1, v2) and developers.pipedrive.com.  Not verified against a live account: that
 a search by phone disregards how a number is written (other clients rely on it), that the note of a call log is that
@@ -22,6 +22,7 @@ from middleware.crm.form import FileForm
 from middleware.crm.limits import rate_limited
 from middleware.crm.mapping import Reader
 from middleware.crm.mark import is_marked, mark
+from middleware.crm.oauth import OAuth2
 from middleware.crm.owner import find_owner
 from middleware.crm.quote import check_subdomain, decimal_id, is_decimal, url_segment
 from middleware.crm.reading import columns, records, required, row, scalar, text, value
@@ -58,7 +59,7 @@ ACTIVITY = columns("header=subject body=note done venue=location.value")
 class PipedriveSettings:
     """The ``[[crm]]`` table of a customer whose CRM is Pipedrive; ``company`` is what stands before .pipedrive.com."""
 
-    token: Secret
+    token: Secret | None = None
     company: str
 
 
@@ -81,9 +82,18 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         """The company's own address."""
         return f"https://{self.settings.company}.pipedrive.com"
 
-    def auth(self) -> AuthBase:
-        """Sign with the token."""
-        return HeaderAuth("x-api-token", self.settings.token)
+    def auth(self) -> AuthBase | None:
+        """Sign with the token, where there is one."""
+        return HeaderAuth("x-api-token", self.settings.token) if self.settings.token else None
+
+    def oauth2(self) -> OAuth2:
+        """Ask for what the app was given in Pipedrive's developer hub: its links name no scopes."""
+        return OAuth2(
+            authorize_url="https://oauth.pipedrive.com/oauth/authorize",
+            token_url="https://oauth.pipedrive.com/oauth/token",  # noqa: S106 - an address
+            replaces="token",
+            revoke_url="https://oauth.pipedrive.com/oauth/revoke",
+        )
 
     def classify(self, response: Response) -> CRMError | None:
         """Return for how long to wait, which Pipedrive says in a header of its own."""

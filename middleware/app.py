@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from flask import Flask, Response, g
 
 from middleware import __version__, failpoints
 from middleware.crm.account import Accounts
+from middleware.crm.oauth import OAuthClient
 from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.history import logged_calls
 from middleware.delivery.parked import ParkedCalls
@@ -39,7 +42,7 @@ from middleware.recordings.store import open_store
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
-from middleware.web import docs, events, health, lookup
+from middleware.web import docs, events, health, lookup, oauth
 from middleware.web import recordings as recording_links
 from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
@@ -47,6 +50,10 @@ from middleware.web.guesses import Guesses
 from middleware.web.problems import ProblemApi, respond
 from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
+
+if TYPE_CHECKING:  # an extra
+    from middleware.oauth.connections import Connections
+    from middleware.oauth.tokens import StoredTokens
 
 log = structlog.get_logger("m8crm")
 
@@ -65,6 +72,8 @@ class Parts:
     recordings: Recordings
     counts: Counts
     guesses: Guesses
+    accounts: Accounts
+    connections: Connections | None = None
     shared: SharedAnswers | None = None
 
     def close(self) -> None:
@@ -91,9 +100,10 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     traces = TraceLog(settings.data / "traces.db", key=key, after_batch=counts.publish)
     store = SharedStore(settings.redis_url, key=key) if settings.redis_url else None
     share = partial(RedisBudget, store) if store else None
-    accounts = Accounts(settings.data / "accounts", share=share, counts=counts)
+    tokens, connections = _oauth(settings, inbox, key, lambda *crm: _client_of(tenants, *crm))
+    accounts = Accounts(settings.data / "accounts", share=share, counts=counts, tokens=tokens)
     shared = SharedAnswers(store, generations) if store and shares_answers else None
-    tenants = Tenants(settings.customers, accounts=accounts)
+    tenants = Tenants(settings.customers, accounts=accounts, good=settings.data / "customers-good")
     kept = open_store(settings.recordings, settings.data)
     recordings = Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url)
     lookups = LookupService(
@@ -116,8 +126,33 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         recordings=recordings,
         counts=counts,
         guesses=Guesses(settings.trusted_proxies),
+        accounts=accounts,
+        connections=connections,
         shared=shared,
     )
+
+
+def _oauth(
+    settings: Settings, inbox: Inbox, key: bytes, find: Callable[[str, str], OAuthClient | None]
+) -> tuple[StoredTokens | None, Connections | None]:
+    """Return what keeps and renews tokens, and what asks for them; nothing where the extra is not installed."""
+    if find_spec("authlib") is None or find_spec("cryptography") is None:
+        return None, None
+    from middleware.oauth.connections import Connections  # noqa: PLC0415 - an extra
+    from middleware.oauth.grants import Grants  # noqa: PLC0415
+    from middleware.oauth.protocol import Protocol  # noqa: PLC0415
+    from middleware.oauth.tokens import StoredTokens  # noqa: PLC0415
+    from middleware.oauth.vault import Vault  # noqa: PLC0415
+
+    vault, protocol = Vault(Path(settings.token_keys)), Protocol()
+    grants = Grants(inbox.database, vault, inbox.now)
+    return StoredTokens(grants, protocol), Connections(inbox.database, vault, grants, protocol, key=key, find=find)
+
+
+def _client_of(tenants: Tenants, customer: str, crm: str) -> OAuthClient | None:
+    tenant = tenants.get(customer)
+    source = tenant.source(crm) if tenant else None
+    return source.client if source else None
 
 
 def _looked_up(
@@ -189,6 +224,7 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     api.register_blueprint(events.blueprint)
     app.register_blueprint(recording_links.blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(oauth.blueprint)
     app.register_blueprint(docs.blueprint)
     return app
 

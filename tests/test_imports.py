@@ -15,7 +15,7 @@ ROWS = [
     {"crm"},
     {"tenants"},
     {"lookup", "receivers", "migrations", "inbox"},
-    {"delivery", "recordings", "demo"},
+    {"delivery", "recordings", "demo", "oauth"},
     {"monitoring"},
     {"web"},
     {"app"},

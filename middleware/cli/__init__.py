@@ -15,6 +15,7 @@ from middleware.cli import (
     database,
     lookups,
     monitoring,
+    oauth,
     privacy,
     recordings,
     running,
@@ -59,5 +60,6 @@ for command in (
     *monitoring.COMMANDS,
     *database.COMMANDS,
     *adapter.COMMANDS,
+    *oauth.COMMANDS,
 ):
     main.add_command(command)

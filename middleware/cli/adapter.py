@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from middleware.cli.output import json_option, print_json, settings_of
+from middleware.cli.output import json_option, parts_of, print_json, settings_of
 from middleware.errors import ConfigError, place_of
 
 if TYPE_CHECKING:
+    from middleware.tenants.tenant import Source, Tenant
     from middleware.testing.conformance.author import Conformance
 
 MAX_SHOWN = 4_000  # characters of one answer
@@ -109,26 +110,31 @@ def _class_for(
     kept, region = _source_of(ctx, customer, source, name)
 
     class OfCustomer(Conformance):
-        adapter = type(kept)
-        settings = kept.settings
+        adapter = type(kept.adapter)
+        settings = kept.adapter.settings
 
     OfCustomer.exchanges = load_exchanges(exchanges)
     OfCustomer.number, OfCustomer.region = raw_number or NUMBER, region
     return OfCustomer
 
 
-def _source_of(ctx: click.Context, customer: str, source: str | None, kind: str | None = None) -> tuple[Any, str]:
-    """Return the adapter of one of the customer's CRMs that are asked by HTTP, and his country."""
+def _source_of(ctx: click.Context, customer: str, source: str | None, kind: str | None = None) -> tuple[Source, str]:
+    """Return one of the customer's CRMs that are asked by HTTP, and his country."""
     from middleware.tenants.config import load_tenant
 
-    tenant = load_tenant(settings_of(ctx).customers / f"{customer}.toml")
-    names = [each.name for each in tenant.sources]
-    chosen = [each for each in tenant.sources if source in (None, each.name) and kind in (None, each.adapter.name)]
-    if not chosen:
-        raise ConfigError(customer, [f"has no CRM called {source or kind!r}; it has {', '.join(names) or 'none'}"])
-    if chosen[0].adapter.base_url is None:
-        raise ConfigError(customer, [f"{chosen[0].name} is not asked by HTTP, so there is nothing to record"])
-    return chosen[0].adapter, tenant.region
+    def chosen(tenant: Tenant) -> list[Source]:
+        return [each for each in tenant.sources if source in (None, each.name) and kind in (None, each.adapter.name)]
+
+    path = settings_of(ctx).customers / f"{customer}.toml"
+    tenant = load_tenant(path)
+    if not chosen(tenant):
+        names = ", ".join(each.name for each in tenant.sources) or "none"
+        raise ConfigError(customer, [f"has no CRM called {source or kind!r}; it has {names}"])
+    if chosen(tenant)[0].adapter.base_url is None:
+        raise ConfigError(customer, [f"{chosen(tenant)[0].name} is not asked by HTTP, so there is nothing to record"])
+    if chosen(tenant)[0].client:  # it has tokens, in the database
+        tenant = load_tenant(path, parts_of(ctx).accounts)
+    return chosen(tenant)[0], tenant.region
 
 
 def _classes_of(name: str, folder: Path) -> list[type[Conformance]]:
@@ -196,10 +202,10 @@ def record(ctx: click.Context, customer: str, number: str, source: str | None, i
     from middleware.testing.conformance.exchanges import dump_exchanges
     from middleware.testing.conformance.recording import record_lookup
 
-    adapter, region = _source_of(ctx, customer, source)
+    kept, region = _source_of(ctx, customer, source)
     if into.exists():
         raise ConfigError(str(into), ["is there already, and stays as it is; --into names another file"])
-    recorded = record_lookup(adapter, number, region)
+    recorded = record_lookup(kept.adapter, number, region, kept.account.auth)
     into.write_text(dump_exchanges(recorded.exchanges), encoding="utf-8")
     told = {"file": str(into), "exchanges": len(recorded.exchanges), "failed": recorded.failed}
     if as_json:
@@ -225,10 +231,10 @@ def try_(ctx: click.Context, customer: str, number: str, source: str | None, as_
     """
     from middleware.testing.conformance.recording import secrets_of, try_lookup
 
-    adapter, region = _source_of(ctx, customer, source)
-    tried = try_lookup(adapter, number, region)
-    secrets = secrets_of(adapter)
-    steps = [_step_of(adapter, asked, secrets) for asked in tried.passed]
+    kept, region = _source_of(ctx, customer, source)
+    tried = try_lookup(kept.adapter, number, region, kept.account.auth)
+    secrets = secrets_of(kept.adapter)
+    steps = [_step_of(kept.adapter, asked, secrets) for asked in tried.passed]
     found = {method: [repr(each) for each in results] for method, results in tried.found.items()}
     failed = {m: f"{error} {_hidden(error.vendor_text or '', secrets)}".strip() for m, error in tried.failed.items()}
     if as_json:

@@ -33,6 +33,7 @@ from middleware.model.phone import NumberForm, PhoneNumber
 if TYPE_CHECKING:
     from requests.auth import AuthBase
 
+    from middleware.crm.oauth import OAuth2
     from middleware.crm.session import CRMSession
 
 __all__ = ["ACTIVITY_METHODS", "OPTIONAL_METHODS", "CRMAdapter", "Context", "Finding", "Response"]
@@ -184,6 +185,10 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     # hooks with defaults ---------------------------------------------------------------------------
     def auth(self) -> AuthBase | None:
         """Return what signs the requests of ``ctx.http``, as ``requests`` has it."""
+        return None
+
+    def oauth2(self) -> OAuth2 | None:
+        """Return how the CRM authorises us; with ``auth = "oauth2"`` its tokens sign instead of :meth:`auth`."""
         return None
 
     def classify(self, response: Response) -> CRMError | None:

@@ -23,6 +23,8 @@ def build_context(
     user: User | None = None,
 ) -> Context:
     """Return the context of one call: its time, and a session bound to the CRM's host and the account's protection."""
-    guard = partial((account or Account()).guard, lane, deadline, adapter.name)
-    http = CRMSession(adapter.base_url, deadline, auth=adapter.auth(), classify=adapter.classify, guard=guard)
+    account = account or Account()
+    guard = partial(account.guard, lane, deadline, adapter.name)
+    auth = account.auth(deadline) if account.auth else adapter.auth()
+    http = CRMSession(adapter.base_url, deadline, auth=auth, classify=adapter.classify, guard=guard)
     return Context(deadline=deadline, http=http, region=region, user=user, guard=guard)

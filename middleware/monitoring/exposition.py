@@ -24,11 +24,13 @@ from middleware.metrics.names import (
     COUNTED,
     DATABASE_UP,
     DEAD_LETTERS,
+    DISCONNECTED,
     DISK_FREE,
     INBOX,
     OLDEST_DUE,
     OLDEST_RETRY,
     PAUSED,
+    UNRENEWED,
     Metric,
 )
 from middleware.monitoring.alarms import Ledger
@@ -89,6 +91,8 @@ def _read(sight: Sight) -> Iterable[Family]:
         yield _family(OLDEST_RETRY, {(): condition.oldest_retry})
         yield _family(DEAD_LETTERS, {(customer,): count for customer, count in condition.dead.items()})
         yield _family(PAUSED, dict.fromkeys(condition.paused, 1.0))
+        yield _family(DISCONNECTED, dict.fromkeys(condition.disconnected, 1.0))
+        yield _family(UNRENEWED, {crm: float(count) for crm, count in condition.unrenewed.items()})
 
 
 def _family(metric: Metric, values: Values) -> Family:

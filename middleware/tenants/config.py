@@ -7,9 +7,9 @@ import hashlib
 import os
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo, available_timezones
@@ -21,11 +21,13 @@ from phonenumbers import SUPPORTED_REGIONS
 from middleware.crm.account import Accounts
 from middleware.crm.base import CRMAdapter
 from middleware.crm.budget import Budget
+from middleware.crm.oauth import TokenAuth
 from middleware.crm.registry import load_adapters
 from middleware.crm.settings import Secret, SettingsError
 from middleware.errors import ConfigError
 from middleware.model.call import Direction
 from middleware.model.phone import NumberKind, parse_number
+from middleware.tenants.access import read_client, take_access
 from middleware.tenants.lines import with_lines
 from middleware.tenants.log_template import find_fault
 from middleware.tenants.secrets import MIN_CHARACTERS
@@ -186,16 +188,16 @@ class _Reading:
         return text
 
 
-def load_tenant(path: Path) -> Tenant:
+def load_tenant(path: Path, accounts: Accounts | None = None) -> Tenant:
     """Read the customer's file; raises :class:`ConfigError` with all its faults."""
-    return read_tenant(path)[0]
+    return read_tenant(path, accounts)[0]
 
 
-def read_tenant(path: Path, accounts: Accounts | None = None) -> tuple[Tenant, list[Path]]:
-    """Read the customer's file; return the tenant and the other files it was made from."""
+def read_tenant(path: Path, accounts: Accounts | None = None, *, copy: Path | None = None) -> tuple[Tenant, list[Path]]:
+    """Read the customer's file, or the ``copy`` of it; return the tenant and the other files it was made from."""
     reading = _Reading(path, accounts or Accounts())
     try:
-        with path.open("rb") as file:
+        with (copy or path).open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise ConfigError(path.name, [f"is larger than {MAX_BYTES // 1024} KiB"])
@@ -287,11 +289,15 @@ def _sources(tables: list[dict[str, Any]], reading: _Reading) -> tuple[Source, .
         elif not isinstance(name, str) or name in sources:
             reading.problems.append(f"{where}.name: give each [[crm]] a name of its own")
         else:
+            access = take_access(known[kind], settings)
             adapter = _adapter(known[kind], settings, where, reading)
             budget = _budget(written, known[kind], where, reading)
             if adapter:
+                client = read_client(name, adapter, access, where, reading)
                 account = reading.accounts.get(reading.path.stem, name, budget)
-                sources[name] = Source(name=name, adapter=adapter, account=account)
+                if client and reading.accounts.tokens:
+                    account = replace(account, auth=partial(TokenAuth, reading.accounts.tokens, client))
+                sources[name] = Source(name=name, adapter=adapter, account=account, client=client)
     return tuple(sources.values())
 
 

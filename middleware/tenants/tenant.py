@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from middleware.crm.account import Account
 from middleware.crm.base import CRMAdapter
+from middleware.crm.oauth import OAuthClient
 from middleware.model.call import Direction
 
 MissAnswer = Literal["404", "204", "empty"]
@@ -90,12 +91,14 @@ class RecordingsConfig:
 class Source:
     """One ``[[crm]]`` of a customer: ``name`` is unique within the customer (default: the adapter's name).
 
-    ``account`` is what protects the CRM; it outlives changes of the configuration.
+    ``account`` is what protects the CRM; it outlives changes of the configuration.  ``client`` is there when its
+    requests are signed with OAuth2 tokens.
     """
 
     name: str
     adapter: CRMAdapter[Any]
     account: Account = field(default_factory=Account)
+    client: OAuthClient | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -44,6 +44,8 @@ def ready() -> Response:
         "lost_recordings": sum(condition.lost.values()),
         "paused_customers": len({customer for customer, _ in condition.paused}),
         "paused_lanes": len(condition.paused),
+        "disconnected_crms": len(condition.disconnected),
+        "unrenewed_tokens": len(condition.unrenewed),
         "database": "ok",
         "disk": disk,
     }

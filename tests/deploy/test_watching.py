@@ -58,6 +58,8 @@ def exposed() -> str:
         dead={"acme": 1},
         paused=(("acme", "crm"),),
         lost={"acme": 1},
+        disconnected=(("acme", "hubspot"),),
+        unrenewed={("acme", "hubspot"): 3},
     )
     sight = Sight(counts=counts, condition=condition, free_bytes=1, alarms=(("disk", "one"),))
     return expose(sight)[0].decode()
@@ -132,6 +134,7 @@ def test_every_alarm_is_documented() -> None:
 def test_ready_is_documented() -> None:
     """What `/-/ready` tells of the installation is on the page."""
     names = {"oldest_due": "oldest_due_seconds", "oldest_retry": "oldest_retry_seconds", "dead": "dead_letters"}
+    names |= {"disconnected": "disconnected_crms", "unrenewed": "unrenewed_tokens"}
     names |= {"paused": "paused_customers", "lost": "lost_recordings", "states": "events"}
     for field in fields(Condition):
         assert f"``{names[field.name]}``" in PAGE

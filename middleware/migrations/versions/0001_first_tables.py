@@ -116,6 +116,36 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     op.create_table(
+        "oauth_token",
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("source", sa.String(length=63), nullable=False),
+        sa.Column("client", sa.String(length=64), nullable=False),
+        sa.Column("stamp", sa.String(length=32), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("connected_at", sa.Float(), nullable=False),
+        sa.Column("renewed_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float()),
+        sa.Column("refused_at", sa.Float(), nullable=False),
+        sa.Column("owner", sa.String(length=32)),
+        sa.Column("lease_until", sa.Float(), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.String(length=64)),
+        sa.PrimaryKeyConstraint("tenant", "source"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "oauth_state",
+        sa.Column("nonce", sa.String(length=64), nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("source", sa.String(length=63), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("nonce"),
+        if_not_exists=True,
+    )
+    op.create_table(
         "delivery",
         sa.Column("id", NUMBER, autoincrement=True, nullable=False),
         sa.Column("call_seq", NUMBER, nullable=False),

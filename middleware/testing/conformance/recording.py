@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from itertools import islice
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from middleware.crm.auth import AuthBase
 from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
 from middleware.crm.session import CRMSession
 from middleware.crm.settings import Secret
@@ -24,6 +25,7 @@ from middleware.testing.conformance.exchanges import READS, Exchange
 from middleware.testing.conformance.scrub import Scrubber
 from middleware.testing.conformance.trial import MAX_ITEMS, has_number
 
+Signer = Callable[[Deadline], AuthBase | None]
 SPAN = timedelta(seconds=30)  # for each method
 
 
@@ -67,9 +69,9 @@ class _Recorder:
         return answer
 
 
-def record_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str) -> Recorded:
-    """Run every method of ``adapter`` that only reads, and return what was said."""
-    tried = try_lookup(adapter, raw_number, region, ("find_contact_by_id", "check"))
+def record_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str, auth: Signer | None = None) -> Recorded:
+    """Run every method of ``adapter`` that only reads, and return what was said; ``auth`` signs in its place."""
+    tried = try_lookup(adapter, raw_number, region, auth, ("find_contact_by_id", "check"))
     scrubber = Scrubber(
         parse_number(raw_number, region), secrets_of(adapter), urlsplit(adapter.base_url or "").hostname or ""
     )
@@ -77,14 +79,17 @@ def record_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str) -> Rec
     return Recorded(exchanges=_exchanges(tried.passed, scrubber), failed=failed)
 
 
-def try_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str, more: Collection[str] = ()) -> Tried:
+def try_lookup(
+    adapter: CRMAdapter[Any], raw_number: str, region: str, auth: Signer | None = None, more: Collection[str] = ()
+) -> Tried:
     """Find the contact and its activities, run what of ``more`` there is, and return what was asked and found."""
     recorder, number = _Recorder(), parse_number(raw_number, region)
     tried = Tried(passed=recorder.passed, found={}, failed={})
 
     def context(written: str) -> Context:
         deadline = Deadline.after(SPAN)
-        http = CRMSession(adapter.base_url, deadline, auth=adapter.auth(), classify=adapter.classify, sender=recorder)
+        signer = auth(deadline) if auth else adapter.auth()
+        http = CRMSession(adapter.base_url, deadline, auth=signer, classify=adapter.classify, sender=recorder)
         return Context(deadline=deadline, http=http, region=region, written=written)
 
     def run(method: str, *asked: Any, written: str = "") -> list[Any]:
