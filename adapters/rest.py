@@ -2,6 +2,7 @@
 
 docs/adapters/rest.rst lists the requests, their placeholders and columns.  A placeholder is quoted by the place in
 which it stands; what is wrong with a mapping is told when the file is read, by its line.
+It is longer than an adapter should be, since it has all methods, and every way to sign and to turn pages.
 """
 
 from __future__ import annotations
