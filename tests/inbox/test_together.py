@@ -17,10 +17,11 @@ import pytest
 from middleware.errors import StorageError
 from middleware.inbox import postgresql
 from middleware.inbox.database import open_database
+from middleware.inbox.postgresql import PostgreSQL
 from middleware.inbox.queue import Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
 from middleware.inbox.store import Accepted, Inbox
-from tests.conftest import NOW, call_log
+from tests.conftest import NOW, SERVER_CLOCK, call_log
 from tests.delivery.test_worker import Ledger, Post
 
 PROCESSES = 4
@@ -172,8 +173,11 @@ def test_writers_of_several_customers_do_not_wait_for_each_other(own_postgres: s
     database.close()
 
 
-def test_whose_clock_is_ahead_takes_nothing_that_another_holds(own_postgres: str) -> None:
+def test_whose_clock_is_ahead_takes_nothing_that_another_holds(
+    own_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Leases go by the server's clock: a machine an hour ahead waits for the others' as one whose clock is right."""
+    monkeypatch.setattr(PostgreSQL, "lease_clock", SERVER_CLOCK)
     right, ahead = (Post(own_postgres, moment=NOW + timedelta(hours=hours)) for hours in (1, 2))
     for post in (right, ahead):
         post.connect(Ledger())
