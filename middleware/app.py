@@ -12,6 +12,8 @@ import structlog
 from flask import Flask, Response, g
 
 from middleware import __version__, failpoints
+from middleware.console.access import build_access
+from middleware.console.mount import mount as mount_console
 from middleware.crm.account import Accounts
 from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.history import logged_calls
@@ -190,6 +192,8 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     app.register_blueprint(recording_links.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
+    if settings.console:
+        mount_console(app, build_access(parts.inbox, parts.key))
     return app
 
 

@@ -35,7 +35,8 @@ class Settings:
     every alarm as JSON; ``alarm_command`` is run with it on its standard input.  ``alarm_after``: seconds that the
     oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
     ``attempt``: seconds that one try to write a call into a CRM may take.  ``lease``: seconds after which another
-    worker goes on with what a silent one has begun.  ``fail_at``: for testers, see :mod:`middleware.failpoints`.
+    worker goes on with what a silent one has begun.  ``console``: whether there are pages for people.
+    ``fail_at``: for testers, see :mod:`middleware.failpoints`.
     """
 
     customers: Path
@@ -62,6 +63,7 @@ class Settings:
     alarm_disk: int = 1024**3
     attempt: float = 10.0
     lease: float = 30.0
+    console: bool = False
     fail_at: str | None = None
 
 
@@ -110,6 +112,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "alarm_disk": env.int("ALARM_DISK", 1024**3, validate=Range(min=0)),
         "attempt": env.float("ATTEMPT", 10.0, validate=Range(min=0, min_inclusive=False)),
         "lease": env.float("LEASE", 30.0),
+        "console": env.bool("CONSOLE", False),
         "fail_at": env.str("FAIL_AT", "", validate=_is_failpoint) or None,
     }
     try:

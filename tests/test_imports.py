@@ -18,6 +18,7 @@ ROWS = [
     {"delivery", "recordings", "demo"},
     {"monitoring"},
     {"web"},
+    {"console"},
     {"app"},
     {"embedded", "cli"},
 ]

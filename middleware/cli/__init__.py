@@ -11,6 +11,7 @@ from middleware import __version__
 from middleware.cli import (
     adapter,
     calls,
+    console,
     customers,
     database,
     lookups,
@@ -57,6 +58,7 @@ for command in (
     *recordings.COMMANDS,
     *privacy.COMMANDS,
     *monitoring.COMMANDS,
+    *console.COMMANDS,
     *database.COMMANDS,
     *adapter.COMMANDS,
 ):

@@ -37,6 +37,8 @@ def test_the_commands_of_the_readme_exist() -> None:
     wanted += ",events list,events show,events retry,adapters,export,forget"
     wanted += ",recordings list,recordings revoke,recordings fetch,alarms list,alarms test,metrics"
     wanted += ",database status,database upgrade,adapter new,adapter check,adapter record"
+    wanted += ",console user add,console user list,console user remove,console user password"
+    wanted += ",console session list,console session end,console link,console audit"
     assert {tuple(name.split()) for name in wanted.split(",")} == set(COMMANDS)
 
 
