@@ -51,6 +51,7 @@ from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
 
 log = structlog.get_logger("m8crm")
+TRIALS = 8  # searches that people try at the same time, per process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class Parts:
 def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     """Put the parts together; raises ``ConfigError`` or ``StorageError`` with what to do.
 
-    Without ``shares_answers`` lookups ask the CRM whatever other machines know.
+    Without ``shares_answers`` lookups ask the CRM whatever other machines know, and remark on what it brings.
     """
     assert_own_packages()
     failpoints.arm(settings.fail_at)
@@ -106,6 +107,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         keep_trace=partial(_looked_up, counts, traces, ParkedCalls(inbox)),
         limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
         is_history_shared=inbox.database.dialect != "sqlite",
+        remarks=not shares_answers,
     )
     return Parts(
         settings=settings,
@@ -127,9 +129,27 @@ def _looked_up(
 ) -> None:
     """Count it and keep the trace; when a CRM has just found the contact, calls that waited for him are delivered."""
     counts.looked_up(customer, outcome_of(result), trace.cache, trace.took)
+    _tried(traces, parked, trace, customer, number, result)
+
+
+def _tried(traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: str, number: str, result: Result) -> None:
+    """Do what :func:`_looked_up` does, without counting it: nobody has called."""
     traces.add(trace, customer, number, result)
     if trace.cache == "miss" and isinstance(result, Hit):
         parked.appeared(customer, number)
+
+
+def build_trial(parts: Parts) -> LookupService:
+    """Return lookups that people try: past every cache, few at a time, and with remarks for adapters' authors."""
+    return LookupService(
+        dump=dump_card,
+        generations=parts.generations,
+        own_calls=partial(logged_calls, parts.inbox, parts.recordings),
+        keep_trace=partial(_tried, parts.traces, ParkedCalls(parts.inbox)),
+        limits=Limits(cache_bytes=0, searches=TRIALS),
+        is_history_shared=parts.inbox.database.dialect != "sqlite",
+        remarks=True,
+    )
 
 
 def build_worker(parts: Parts) -> Worker:
@@ -193,7 +213,7 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
     if settings.console:
-        mount_console(app, build_access(parts.inbox, parts.key))
+        mount_console(app, build_access(parts.inbox, parts.key), build_trial(parts))
     return app
 
 

@@ -11,15 +11,19 @@ from werkzeug.exceptions import HTTPException
 from middleware.console import static_files
 from middleware.console.access import Access
 from middleware.console.guard import csrf_token, current_viewer, set_cookie
-from middleware.console.pages import overview, signing_in
+from middleware.console.pages import audit, lookup, overview, signing_in, traces
 from middleware.console.section import Section
 from middleware.console.words import FILTERS
 from middleware.errors import StorageError
+from middleware.lookup.service import LookupService
 from middleware.web.answers import broken_answer
 
 # in the order of the navigation; a new page is one line here
 SECTIONS: tuple[Section, ...] = (
     overview.section,
+    lookup.section,
+    traces.section,
+    audit.section,
     signing_in.section,
     static_files.section,
 )
@@ -36,9 +40,10 @@ _HEADERS = {
 }
 
 
-def mount(app: Flask, access: Access) -> None:
-    """Register the console at ``/-/console``."""
+def mount(app: Flask, access: Access, lookups: LookupService) -> None:
+    """Register the console at ``/-/console``; ``lookups`` are those that ask the CRM past every cache."""
     app.extensions["m8crm.console"] = access
+    app.extensions["m8crm.console.lookups"] = lookups
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(FILTERS)

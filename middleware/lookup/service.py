@@ -55,7 +55,7 @@ class Limits:
 class LookupService:
     """Answers lookups; one per process, shared by its threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a process has one of
         self,
         *,
         dump: Dump,
@@ -65,6 +65,7 @@ class LookupService:
         keep_trace: KeepTrace = lambda _trace, _customer, _number, _result: None,
         limits: Limits = Limits(),
         is_history_shared: bool = False,
+        remarks: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self._generations = generations
@@ -77,6 +78,7 @@ class LookupService:
             pool=DaemonPool("lookup"),
             alarms=Alarms(),
             is_history_shared=is_history_shared,
+            remarks=remarks,
             clock=clock,
         )
         self._bulkheads = Bulkheads(limits.searches)
