@@ -35,8 +35,9 @@ class Settings:
     every alarm as JSON; ``alarm_command`` is run with it on its standard input.  ``alarm_after``: seconds that the
     oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
     ``attempt``: seconds that one try to write a call into a CRM may take.  ``lease``: seconds after which another
-    worker goes on with what a silent one has begun.  ``console``: whether there are pages for people.
-    ``fail_at``: for testers, see :mod:`middleware.failpoints`.
+    worker goes on with what a silent one has begun.  ``token_keys``: the file with the keys of the OAuth2 tokens in
+    the database.  ``console``: whether there are pages for people.  ``fail_at``: for testers, see
+    :mod:`middleware.failpoints`.
     """
 
     customers: Path
@@ -63,6 +64,7 @@ class Settings:
     alarm_disk: int = 1024**3
     attempt: float = 10.0
     lease: float = 30.0
+    token_keys: str = ""
     console: bool = False
     fail_at: str | None = None
 
@@ -112,6 +114,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "alarm_disk": env.int("ALARM_DISK", 1024**3, validate=Range(min=0)),
         "attempt": env.float("ATTEMPT", 10.0, validate=Range(min=0, min_inclusive=False)),
         "lease": env.float("LEASE", 30.0),
+        "token_keys": ("" if data else env.str("TOKEN_KEYS", "")) or str(folder.resolve() / "token.keys"),
         "console": env.bool("CONSOLE", False),
         "fail_at": env.str("FAIL_AT", "", validate=_is_failpoint) or None,
     }
