@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from middleware.console.access import MOST_OF_ADDRESS, MOST_OF_NAME, WINDOW, Access, build_access
-from middleware.console.audit import KEPT_FOR, REFUSED
+from middleware.console.access import MOST_TOGETHER, WINDOW, Access, build_access
+from middleware.console.audit import KEPT_FOR
 from middleware.console.roles import Role, Viewer
 from middleware.console.sessions import IDLE, LONGEST
 from middleware.console.users import SHORTEST
@@ -183,18 +183,33 @@ def test_a_link_is_revoked(access: Access) -> None:
         access.links.revoke("none")
 
 
-def test_guesses_are_counted_by_address_and_by_name(access: Access, clock: Clock) -> None:
+def test_guesses_are_counted_by_address_and_by_name(
+    access: Access, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One address is refused for all names, one name from all addresses, and both only for a quarter of an hour."""
-    for number in range(MOST_OF_ADDRESS):
-        access.audit.note(f"user{number}", REFUSED, address=HERE)
+    monkeypatch.setattr("middleware.console.access.MOST_OF_ADDRESS", 11)  # a password takes its time
+    monkeypatch.setattr("middleware.console.access.MOST_OF_NAME", 12)
+    for number in range(11):
+        access.sign_in(f"user{number}", "wrong", HERE)
     assert access.is_refused("ada", HERE)
     assert not access.is_refused("ada", "203.0.113.8")
-    for number in range(MOST_OF_NAME):
-        access.audit.note("ada", REFUSED, address=f"2001:db8:{number:x}::/64")
+    for number in range(12):
+        access.sign_in("ada", "wrong", f"2001:db8:{number:x}::/64")
     assert access.is_refused("ada", "203.0.113.8")
     assert not access.is_refused("nora", "203.0.113.8")
     clock.pass_by(WINDOW)
     assert not access.is_refused("ada", HERE)
+
+
+@pytest.mark.parametrize("name", ["ada", "nobody"])
+def test_a_limit_does_not_tell_which_accounts_there_are(access: Access, name: str) -> None:
+    """A name with an account and one without are refused after the same number of guesses, each for itself."""
+    for _ in range(MOST_TOGETHER):
+        assert not access.is_refused(name, HERE)
+        access.sign_in(name, "wrong", HERE)
+    assert access.is_refused(name, HERE)
+    assert not access.is_refused("nora", HERE)
+    assert not access.is_refused("somebody", HERE)
 
 
 def test_the_audit_log_is_kept_for_its_time(access: Access, clock: Clock) -> None:
