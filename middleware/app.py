@@ -14,6 +14,8 @@ import structlog
 from flask import Flask, Response, g
 
 from middleware import __version__, failpoints
+from middleware.console.access import build_access
+from middleware.console.mount import mount as mount_console
 from middleware.crm.account import Accounts
 from middleware.crm.oauth import OAuthClient
 from middleware.crm.redis_budget import RedisBudget
@@ -53,11 +55,13 @@ from middleware.web.problems import ProblemApi, respond
 from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
 
-if TYPE_CHECKING:  # an extra
+if TYPE_CHECKING:  # extras
+    from middleware.console.openid import OpenID
     from middleware.oauth.connections import Connections
     from middleware.oauth.tokens import StoredTokens
 
 log = structlog.get_logger("m8crm")
+TRIALS = 8  # searches that people try at the same time, per process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,7 @@ class Parts:
 def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     """Put the parts together; raises ``ConfigError`` or ``StorageError`` with what to do.
 
-    Without ``shares_answers`` lookups ask the CRM whatever other machines know.
+    Without ``shares_answers`` lookups ask the CRM whatever other machines know, and remark on what it brings.
     """
     assert_own_packages()
     failpoints.arm(settings.fail_at)
@@ -119,6 +123,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         keep_trace=partial(_looked_up, counts, traces, ParkedCalls(inbox)),
         limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
         is_history_shared=inbox.database.dialect != "sqlite",
+        remarks=not shares_answers,
     )
     return Parts(
         settings=settings,
@@ -166,9 +171,28 @@ def _looked_up(
 ) -> None:
     """Count it and keep the trace; when a CRM has just found the contact, calls that waited for him are delivered."""
     counts.looked_up(customer, outcome_of(result), trace.cache, trace.took)
+    _tried(traces, parked, trace, customer, number, result)
+
+
+def _tried(traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: str, number: str, result: Result) -> None:
+    """Do what :func:`_looked_up` does, without counting it: nobody has called."""
     traces.add(trace, customer, number, result)
     if trace.cache == "miss" and isinstance(result, Hit):
         parked.appeared(customer, number)
+
+
+def build_trial(parts: Parts) -> LookupService:
+    """Return lookups that people try: past every cache, few at a time, and with remarks for adapters' authors."""
+    return LookupService(
+        dump=dump_card,
+        generations=parts.generations,
+        own_calls=partial(logged_calls, parts.inbox, parts.recordings),
+        index=parts.index,
+        keep_trace=partial(_tried, parts.traces, ParkedCalls(parts.inbox)),
+        limits=Limits(cache_bytes=0, searches=TRIALS),
+        is_history_shared=parts.inbox.database.dialect != "sqlite",
+        remarks=True,
+    )
 
 
 def build_worker(parts: Parts) -> Worker:
@@ -238,7 +262,29 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     app.register_blueprint(health.blueprint)
     app.register_blueprint(oauth.blueprint)
     app.register_blueprint(docs.blueprint)
+    if settings.console:
+        mount_console(app, build_access(parts.inbox, parts.key), build_trial(parts), _openid(parts))
     return app
+
+
+def _openid(parts: Parts) -> OpenID | None:
+    """Return who asks the provider that vouches for people; raises ``ConfigError`` for settings that cannot be."""
+    settings = parts.settings
+    if settings.oidc_issuer is None:
+        return None
+    if find_spec("authlib") is None or find_spec("joserfc") is None:
+        raise ConfigError("M8CRM_OIDC_ISSUER", ["needs the extra: pip install 'm8crm[openid]'"])
+    from middleware.console.openid import OpenID, Provider, parse_roles  # noqa: PLC0415 - an extra
+
+    provider = Provider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret,
+        claim=settings.oidc_claim,
+        roles=parse_roles(settings.oidc_roles),
+    )
+    back = f"{settings.public_url.rstrip('/')}/-/console/openid/back"
+    return OpenID(provider, redirect_uri=back, key=parts.key)
 
 
 def _describe(api: ProblemApi) -> None:

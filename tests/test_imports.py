@@ -19,6 +19,7 @@ ROWS = [
     {"delivery", "recordings", "demo", "oauth"},
     {"monitoring"},
     {"web"},
+    {"console"},
     {"app"},
     {"embedded", "cli"},
 ]

@@ -11,6 +11,7 @@ from middleware import __version__
 from middleware.cli import (
     adapter,
     calls,
+    console,
     customers,
     database,
     index,
@@ -59,6 +60,7 @@ for command in (
     *recordings.COMMANDS,
     *privacy.COMMANDS,
     *monitoring.COMMANDS,
+    *console.COMMANDS,
     *database.COMMANDS,
     *index.COMMANDS,
     *adapter.COMMANDS,

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from middleware.tenants.tenant import Tenant
 
 EXIT = {"hit": 0, "miss": 1}  # anything else is 2
-CACHE_WORDS = {
-    "none": "not asked",
-    "miss": "nothing there, the CRM was asked",
-    "fresh": "answered from it",
-    "revalidate": "answered from it, and the CRM was asked again",
-    "stale": "answered from it, since the CRM gave no answer",
-    "shared": "answered from Redis",
-}
 BAR = 16  # characters that stand for the whole time
 
 
@@ -225,8 +217,10 @@ def _print_steps(told: dict[str, Any]) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
+    from middleware.lookup.trace import cache_words
+
     console = Console(highlight=False)
-    click.echo(f"cache: {CACHE_WORDS.get(told['cache'], told['cache'])}")
+    click.echo(f"cache: {cache_words(told['cache'], told['outcome'])}")
     if told["joined"]:
         click.echo(f"The CRM was asked once for several callers: m8crm trace {told['joined']}")
     numbers = [Column(title, justify="right") for title in ("at ms", "took", "waited")]
@@ -247,6 +241,8 @@ def _print_steps(told: dict[str, Any]) -> None:
         )
     if told["steps"]:
         console.print(table)
+    for words in told.get("remarks", ()):
+        console.print(Text(f"for the adapter's author: {words}", "yellow"), soft_wrap=True)
     for words in told["left_out"]:
         console.print(Text(f"left out: {words}", "yellow"), soft_wrap=True)
     if told["budget_left"] is not None:

@@ -80,12 +80,17 @@ def clean_body(text: str, *, is_markdown: bool) -> tuple[str, bool]:
 
 
 def _read_body(text: str, is_markdown: bool) -> tuple[str, bool]:
-    if not is_markdown and _HTML.search(text):
+    if not is_markdown and has_html(text):
         text, is_markdown = clean_text(to_markdown(text), MAX_TEXT), True
     if not is_markdown:
         return text, False
     text = _IMAGE.sub(lambda match: match[1], text)
     return text, _has_only_safe_links(text)
+
+
+def has_html(text: str) -> bool:
+    """Whether a text that is not called markdown is taken for HTML."""
+    return _HTML.search(text) is not None
 
 
 def clean_text(text: str, most: int = MAX_LINE) -> str:

@@ -25,6 +25,7 @@ from middleware.lookup.assemble import SAME_NUMBER, choose, newest
 from middleware.lookup.card import Card, Failed, Found, Miss, Result
 from middleware.lookup.clean import clean_activity
 from middleware.lookup.indexed import Indexed, NoIndex, NumberIndex
+from middleware.lookup.remarks import remarks_on_activities, remarks_on_contacts
 from middleware.lookup.slots import Slot
 from middleware.lookup.trace import Trace
 from middleware.lookup.verify import MAX_ITEMS, find_verified, has_number, written_forms
@@ -51,6 +52,7 @@ class Tools:
     pool: DaemonPool
     alarms: Alarms
     index: NumberIndex = field(default_factory=NoIndex)
+    remarks: bool = False  # whether somebody wants to know what is odd about what an adapter brings
     is_history_shared: bool = False  # whether calls are also logged by machines that we do not hear of
     clock: Clock = time.monotonic
 
@@ -186,6 +188,7 @@ class Search:
             with self.trace.span("contact", self.source.name, queued) as span:
                 contacts, count = find_verified(self.source.adapter, self.number, form, ctx)
                 span.note = f"{form}: {len(contacts)} of {count} have the number"
+            self._remark(remarks_on_contacts, contacts, count)
             if contacts:
                 yield choose(contacts, self.tenant.lookup.several), False
                 return
@@ -229,11 +232,21 @@ class Search:
             with self.trace.span(_words(name), self.source.name, self.tools.clock() - submitted) as span:
                 items = list(islice(method(contact, ctx), MAX_ITEMS))
                 span.note = str(len(items))
+            self._remark(remarks_on_activities, _words(name), items)
             # cleaned here and now: at the deadline there is no time for it
             return [clean_activity(item) for item in newest(item for item in items if isinstance(item, ACTIVITY_TYPES))]
         except BaseException as error:
             failure(error, self.tenant, self.source.name, name)
             raise
+
+    def _remark(self, remarks_on: Callable[..., list[str]], *brought: object) -> None:
+        if not self.tools.remarks:
+            return
+        try:
+            remarks = remarks_on(*brought)
+        except Exception as error:  # what an adapter brings may be anything
+            remarks = [f"what was brought cannot be read ({type(error).__name__})"]
+        self.trace.remarks += (f"{self.source.name}: {remark}" for remark in remarks)
 
     def _found(self, contact: Contact) -> Found:
         done = [part for part in self._parts.values() if part.done() and part.exception() is None]

@@ -67,6 +67,7 @@ class LookupService:
         keep_trace: KeepTrace = lambda _trace, _customer, _number, _result: None,
         limits: Limits = Limits(),
         is_history_shared: bool = False,
+        remarks: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self._generations = generations
@@ -80,6 +81,7 @@ class LookupService:
             alarms=Alarms(),
             index=index,
             is_history_shared=is_history_shared,
+            remarks=remarks,
             clock=clock,
         )
         self._bulkheads = Bulkheads(limits.searches)

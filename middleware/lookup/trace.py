@@ -11,6 +11,22 @@ from typing import Any
 
 from middleware.model.deadline import Clock, Deadline
 
+_CACHE_WORDS = {  # of ``Trace.cache``, for people
+    "none": "not asked",
+    "miss": "nothing there, the CRM was asked",
+    "fresh": "answered from it",
+    "revalidate": "answered from it, and the CRM was asked again",
+    "stale": "answered from it, since the CRM gave no answer",
+    "shared": "answered from Redis",
+}
+
+
+def cache_words(cache: str, outcome: str) -> str:
+    """Return for people what the cache had (``Trace.cache``) for a lookup that ended so (``outcome_of``)."""
+    if cache == "stale" and outcome != "stale hit":
+        return "an old answer, in case that the CRM gave none"
+    return _CACHE_WORDS.get(cache, cache)
+
 
 @dataclass(slots=True, kw_only=True)
 class Span:
@@ -34,7 +50,7 @@ class Trace:
     ``cache`` is what the cache had: ``none`` (not asked), ``fresh``, ``revalidate``, ``stale``, ``miss``
     or ``shared`` (fresh in Redis).
     ``joined`` is the id of the lookup that asked the CRM for this one, too.  ``left_out`` says in words what
-    is not in the answer, and why.
+    is not in the answer, and why; ``remarks`` what an adapter's author should know, where somebody asked for that.
     """
 
     id: str = ""
@@ -45,6 +61,7 @@ class Trace:
     began: float = field(init=False)
     spans: list[Span] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.began = self.clock()
@@ -98,6 +115,7 @@ class Trace:
             "budget_left": None if self.left is None else _milliseconds(self.left),
             "steps": steps,
             "left_out": list(self.left_out),
+            "remarks": list(self.remarks),
         }
 
 

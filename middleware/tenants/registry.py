@@ -76,6 +76,10 @@ class Tenants:
         entry = self._look(tenant_id)
         return entry.problem if entry else None
 
+    def known_problems(self) -> dict[str, ConfigError]:
+        """Return what was wrong with which files when this process looked last; none is read for that."""
+        return {tenant_id: entry.problem for tenant_id, entry in sorted(self._entries.items()) if entry.problem}
+
     def ids(self, mentioning: re.Pattern[bytes] | None = None) -> list[str]:
         """Return the ids of all customers that have a file, or one that mentions something: no file is understood."""
         paths = [path for path in self._folder.glob("*.toml") if TENANT_ID.fullmatch(path.stem)]

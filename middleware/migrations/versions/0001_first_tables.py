@@ -281,3 +281,58 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     op.create_index("indexed_number_contact", "indexed_number", ["index_id", "contact_id"], if_not_exists=True)
+    _create_console()
+
+
+def _create_console() -> None:
+    op.create_table(
+        "console_user",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("customer", sa.String(length=63)),
+        sa.Column("password", sa.String(length=255), nullable=False),
+        sa.Column("changed_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "console_session",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("customer", sa.String(length=63)),
+        sa.Column("link_id", sa.String(length=32)),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("began_at", sa.Float(), nullable=False),
+        sa.Column("seen_at", sa.Float(), nullable=False),
+        sa.Column("ends_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
+        if_not_exists=True,
+    )
+    op.create_index("console_session_name", "console_session", ["name"], if_not_exists=True)
+    op.create_table(
+        "console_link",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("customer", sa.String(length=63), nullable=False),
+        sa.Column("made_by", sa.String(length=64), nullable=False),
+        sa.Column("made_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.Column("revoked_at", sa.Float()),
+        sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "console_audit",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("who", sa.String(length=64), nullable=False),
+        sa.Column("action", sa.String(length=32), nullable=False),
+        sa.Column("customer", sa.String(length=63)),
+        sa.Column("about", sa.Text(), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
+    )
+    op.create_index("console_audit_at", "console_audit", ["at"], if_not_exists=True)
+    op.create_index("console_audit_action", "console_audit", ["action", "at"], if_not_exists=True)
+    op.create_index("console_audit_customer", "console_audit", ["customer", "id"], if_not_exists=True)

@@ -1,0 +1,1 @@
+"""One module a page, each with its ``section`` (docs/console.rst, For developers)."""

@@ -1,0 +1,97 @@
+"""The demo's customers, with their console switched on, and people who sign in."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from middleware.app import create_app
+from middleware.console.access import Access
+from middleware.console.roles import Role
+from middleware.demo.data import build_demo
+from middleware.settings import load_settings
+from middleware.tenants.registry import Tenants
+from middleware.tenants.tenant import Tenant
+from tests.conftest import NOW, House
+
+PASSWORD = "a long enough password"
+PEOPLE = {"ada": (Role.HOSTER, None), "cleo": (Role.CARE, None), "nora": (Role.CUSTOMER, "nordlys")}
+HOME = "/-/console"
+
+SignIn = Callable[..., "Person"]
+
+
+class Person:
+    """Somebody with a browser of his own; posts what a form of the page would."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+        self.get = client.get
+
+    def token(self) -> str:
+        """Return what the forms of his pages send along."""
+        return csrf_of(self.client.get(f"{HOME}/sign-in", follow_redirects=True).text)
+
+    def post(self, path: str, **form: object) -> TestResponse:
+        return self.client.post(path, data={"csrf": self.token(), **form})
+
+
+def csrf_of(text: str) -> str:
+    """Return the token of the page's forms."""
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', text)
+    assert found, text
+    return found[1]
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy test machine not pass for a slow CRM; those have tests of their own."""
+    get = Tenants.get
+
+    def slow(self: Tenants, tenant_id: str) -> Tenant | None:
+        tenant = get(self, tenant_id)
+        return tenant and replace(tenant, lookup=replace(tenant.lookup, budget=timedelta(seconds=30)))
+
+    monkeypatch.setattr(Tenants, "get", slow)
+
+
+@pytest.fixture
+def console(demo_folder: Path, tmp_path: Path) -> Iterator[House]:
+    """Return the house of ``tests.conftest`` with its console on, and an account for each role."""
+    folder = tmp_path / "house"
+    shutil.copytree(demo_folder, folder)
+    for file in (folder / "customers").iterdir():
+        file.write_text(file.read_text().replace(str(demo_folder), str(folder)))
+    customers = {customer.id: customer for customer in build_demo(folder, now=NOW)}
+    house = House(folder, create_app(replace(load_settings(folder), console=True)), customers)
+    for name, (role, customer) in PEOPLE.items():
+        access_of(house).users.add(name, role, PASSWORD, customer)
+    yield house
+    house.parts.close()
+
+
+@pytest.fixture
+def signed_in(console: House) -> SignIn:
+    """Return who signs people in."""
+
+    def sign_in(name: str = "ada", password: str = PASSWORD) -> Person:
+        person = Person(console.app.test_client())
+        answer = person.post(f"{HOME}/sign-in", name=name, password=password)
+        assert answer.status_code == 303, answer.text
+        return person
+
+    return sign_in
+
+
+def access_of(house: House) -> Access:
+    """Return who decides."""
+    access: Access = house.app.extensions["m8crm.console"]
+    return access

@@ -1,0 +1,160 @@
+"""Who comes in, and who does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from middleware.app import create_app
+from middleware.settings import load_settings
+from tests.conftest import House
+from tests.console.conftest import HOME, PASSWORD, Person, SignIn, access_of
+
+
+def test_the_console_is_off_unless_configured(house: House) -> None:
+    """Without the setting there is no page."""
+    assert house.client.get(HOME).status_code == 404
+    assert house.client.get(f"{HOME}/sign-in").status_code == 404
+
+
+def test_every_view_says_who_may_see_it(console: House) -> None:
+    """No view of the console is without a role, and none but those for signing in is for everybody."""
+    views: dict[str, Any] = {
+        rule.endpoint: console.app.view_functions[rule.endpoint]
+        for rule in console.app.url_map.iter_rules()
+        if rule.rule.startswith(HOME)
+    }
+    assert len(views) > 5
+    without = {name for name, view in views.items() if not hasattr(view, "console_roles")}
+    assert not without
+    assert {name for name, view in views.items() if not view.console_roles} == {
+        "console.signing_in.page",
+        "console.signing_in.sign_in",
+        "console.signing_in.link",
+        "console.signing_in.enter",
+        "console.openid.start",
+        "console.openid.back",
+        "console.static.file",
+    }
+
+
+def test_a_stranger_is_asked_to_sign_in_and_comes_back(console: House) -> None:
+    """Who has not signed in is shown the form, and then what he asked for."""
+    person = Person(console.app.test_client())
+    asked = person.get(f"{HOME}?a=1")
+    assert asked.status_code == 303
+    answer = person.post(f"{HOME}/sign-in", name="ada", password=PASSWORD, next=f"{HOME}?a=1")
+    assert (answer.status_code, answer.location) == (303, f"{HOME}?a=1")
+    assert "Sign out" in person.get(HOME).text
+
+
+@pytest.mark.parametrize("place", ["https://evil.example", "//evil.example", "/-/consolex", f"{HOME}/\\evil", ""])
+def test_nobody_is_sent_elsewhere(console: House, place: str) -> None:
+    """After signing in nobody lands outside of the console."""
+    answer = Person(console.app.test_client()).post(f"{HOME}/sign-in", name="ada", password=PASSWORD, next=place)
+    assert answer.location == HOME
+
+
+@pytest.mark.parametrize(("name", "password"), [("ada", "wrong"), ("nobody", PASSWORD), ("", ""), ("ada", "x" * 5000)])
+def test_a_wrong_name_and_a_wrong_password_look_alike(console: House, name: str, password: str) -> None:
+    """Nobody learns which accounts there are."""
+    person = Person(console.app.test_client())
+    answer = person.post(f"{HOME}/sign-in", name=name, password=password)
+    assert answer.status_code == 403
+    assert "Name or password is wrong." in answer.text
+    assert person.get(HOME).status_code == 303
+
+
+def test_a_session_has_a_new_id(console: House) -> None:
+    """The cookie of before signing in is worth nothing afterwards, so that nobody can plant one."""
+    person = Person(console.app.test_client())
+    person.token()
+    before = person.client.get_cookie("m8crm", path=HOME)
+    person.post(f"{HOME}/sign-in", name="ada", password=PASSWORD)
+    after = person.client.get_cookie("m8crm", path=HOME)
+    assert before
+    assert after
+    assert before.value != after.value
+    assert after.http_only
+    assert after.same_site == "Lax"
+    assert access_of(console).sessions.find(before.value) is None
+
+
+def test_a_cookie_goes_by_https_alone_where_there_is_https(console: House) -> None:
+    """With a public address of https the cookie is this host's own and is sent by https only."""
+    settings = load_settings(console.folder)
+    object.__setattr__(settings, "public_url", "https://crm.example.com")
+    object.__setattr__(settings, "console", True)
+    app = create_app(settings)
+    cookie = app.test_client().get(f"{HOME}/sign-in").headers["Set-Cookie"]
+    app.extensions["m8crm"].close()
+    assert cookie.startswith("__Host-m8crm=")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+
+
+def test_a_form_of_another_site_does_nothing(console: House, signed_in: SignIn) -> None:
+    """A POST without the token of our own page is refused, by form and by header, and one with it is not."""
+    person = signed_in()
+    for data in ({}, {"csrf": "0" * 64}, {"csrf": "é"}):
+        assert person.client.post(f"{HOME}/sign-out", data=data).status_code == 400
+    other = signed_in("cleo").token()
+    assert person.client.post(f"{HOME}/sign-out", data={"csrf": other}).status_code == 400
+    assert "Sign out" in person.get(HOME).text
+    by_header = person.client.post(f"{HOME}/sign-out", headers={"X-Csrf-Token": person.token()})
+    assert by_header.status_code == 303
+    assert person.get(HOME).status_code == 303
+
+
+def test_signing_out_ends_the_session(console: House, signed_in: SignIn) -> None:
+    """A cookie that somebody copied is worth nothing after signing out."""
+    person = signed_in()
+    cookie = person.client.get_cookie("m8crm", path=HOME)
+    assert cookie
+    person.post(f"{HOME}/sign-out")
+    assert access_of(console).sessions.find(cookie.value) is None
+
+
+def test_wrong_passwords_are_counted(console: House, signed_in: SignIn) -> None:
+    """After ten wrong ones the right password is not heard from there, and is from elsewhere."""
+    person = Person(console.app.test_client())
+    token = person.token()
+
+    def attempt(password: str, address: str) -> int:
+        form = {"csrf": token, "name": "ada", "password": password}
+        headers = {"X-Forwarded-For": address}
+        return person.client.post(f"{HOME}/sign-in", data=form, headers=headers).status_code
+
+    assert [attempt("wrong", "203.0.113.7") for _ in range(10)] == [403] * 10
+    assert attempt(PASSWORD, "203.0.113.7") == 429
+    assert attempt(PASSWORD, "203.0.113.8") == 303
+
+
+def test_a_name_without_an_account_is_not_written_down(console: House) -> None:
+    """What somebody typed into the wrong field is in no log."""
+    Person(console.app.test_client()).post(f"{HOME}/sign-in", name="my secret password", password="x")
+    (entry,) = access_of(console).audit.entries()
+    assert (entry.action, entry.who) == ("sign-in refused", "(unknown)")
+
+
+def test_a_customers_link_only_reads(console: House) -> None:
+    """Who comes by a link sees the one customer, changes nothing, and is out when the link is revoked."""
+    link, text = access_of(console).links.make("nordlys", "ada")
+    person = Person(console.app.test_client())
+    assert person.get(HOME).status_code == 303
+    assert "Open" in person.get(f"{HOME}/link/{text}").text
+    assert person.get(HOME).status_code == 303, "looking at the link is not coming in"
+    assert person.post(f"{HOME}/link/{text}").status_code == 303
+    assert "reads only" in person.get(HOME).text
+    access_of(console).links.revoke(link.id)
+    assert person.get(HOME).status_code == 303
+    assert person.get(f"{HOME}/link/{text}").status_code == 404
+    assert person.post(f"{HOME}/link/{text}").status_code == 404
+
+
+def test_a_made_up_link_opens_nothing(console: House) -> None:
+    """A link that we have not signed is no address."""
+    link, text = access_of(console).links.make("nordlys", "ada")
+    person = Person(console.app.test_client())
+    for wrong in (link.id, text[:-1] + ("a" if text[-1] != "a" else "b"), "x", f'"{link.id}"'):
+        assert person.get(f"{HOME}/link/{wrong}").status_code == 404
