@@ -106,6 +106,7 @@ class Worker:
         self._inbox = inbox
         self._clock = clock
         self._offset = inbox.now().timestamp() - clock()
+        self._wary_until = clock()
         self._tenants = tenants
         self._queue = Queue(inbox, patience.lease)
         self._planner = Planner(inbox)
@@ -148,7 +149,7 @@ class Worker:
         self._mind_the_clock()
         while self._plan():
             pass
-        lanes = self._queue.claim_lanes(LANES)
+        lanes = self._claim(LANES)
         return sum(future.result() for future in [self._pool.submit(self._work_lane, place) for place in lanes])
 
     def _loop(self, step: Callable[[], bool]) -> None:
@@ -169,17 +170,25 @@ class Worker:
         self._purge()
         with self._lock:
             free = LANES - len(self._running)
-        lanes = self._queue.claim_lanes(free) if free > 0 else []
+        lanes = self._claim(free) if free > 0 else []
         for place in lanes:
             self._launch(place)
         return bool(lanes)
 
+    def _claim(self, limit: int) -> list[Lane]:
+        return self._queue.claim_lanes(limit, is_wary=self._clock() < self._wary_until)
+
     def _mind_the_clock(self) -> None:
-        """When the clock was put back, have nothing wait for moments that have been already."""
+        """When the clock was put back, have nothing wait for moments that have been already.
+
+        Put back or forward, the moments of leases are wrong for as long as a lease lasts.
+        """
         offset = self._inbox.now().timestamp() - self._clock()
         jump = self._offset - offset
+        if abs(jump) > JUMP:
+            log.warning("clock_was_put_back" if jump > 0 else "clock_was_put_forward", seconds=round(abs(jump)))
+            self._wary_until = self._clock() + self._patience.lease.total_seconds()
         if jump > JUMP:
-            log.warning("clock_was_put_back", seconds=round(jump))
             self._queue.put_back(jump)
         self._offset = offset  # not before: a database that is away does not make it undone
 
