@@ -33,7 +33,7 @@ from middleware.delivery.skip import why_nobody, why_skipped
 from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
 from middleware.inbox.calls import Heard, hear
-from middleware.inbox.planning import Plan, Planner
+from middleware.inbox.planning import Plan, Planner, TakenError
 from middleware.inbox.queue import Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
 from middleware.inbox.store import Body, Inbox, StoredCall, body_of
@@ -219,9 +219,19 @@ class Worker:
         while tenant_id and not self._stopping.is_set():
             tenant = self._tenants.get(tenant_id)
             if tenant:  # else his file is broken or gone: his events wait
-                done += sum(self._plan_event(row, tenant) for row in self._planner.queued(tenant_id))
+                done += self._plan_some(tenant)
             tenant_id = self._planner.next_tenant(tenant_id)
         return done > 0
+
+    def _plan_some(self, tenant: Tenant) -> int:
+        """Make calls of the customer's oldest events, unless another worker is at them; return of how many."""
+        done = 0
+        try:
+            for row in self._planner.queued(tenant.id):
+                done += self._plan_event(row, tenant)
+        except TakenError:  # every further one would be planned by both, and by one of them in vain
+            pass
+        return done
 
     def _plan_event(self, row: Row[Any], tenant: Tenant) -> bool:
         """Return whether anything is done about the event."""
@@ -240,7 +250,7 @@ class Worker:
                 self._media.note(tenant.id, call_id, heard.event.media, numbers_of(heard))
         except FieldErrors as error:
             self._planner.set_aside(row.seq, json.dumps(error.errors, default=str))
-        except StorageError:
+        except (StorageError, TakenError):
             raise
         except Exception as error:  # one event that nobody can compose must not hold up all customers
             log.error("event_not_composed", event_id=row.id, customer=row.tenant, error=type(error).__name__)
