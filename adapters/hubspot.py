@@ -14,21 +14,48 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from middleware.crm.auth import AuthBase, bearer
-from middleware.crm.base import Context, CRMAdapter, Finding, Response
-from middleware.crm.budget import Budget
-from middleware.crm.mapping import Reader
-from middleware.crm.oauth import OAuth2
-from middleware.crm.owner import find_owner
-from middleware.crm.quote import is_decimal, url_segment
-from middleware.crm.reading import columns, number, records, required, row, scalar, text, texts, value
-from middleware.crm.rights import try_reading
-from middleware.crm.settings import Secret
-from middleware.errors import CRMError, CRMRejectedError, RateLimitedError
-from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
-from middleware.model.call import CallRecord, Ending, LoggedCall
-from middleware.model.contact import Contact, ContactDraft, Link
-from middleware.model.phone import PhoneNumber
+from middleware.crm.api import (
+    Activity,
+    Appointment,
+    AuthBase,
+    Budget,
+    Call,
+    CallRecord,
+    Contact,
+    ContactDraft,
+    Context,
+    CRMAdapter,
+    CRMError,
+    CRMRejectedError,
+    Deal,
+    Ending,
+    Finding,
+    Link,
+    LoggedCall,
+    Note,
+    OAuth2,
+    PhoneNumber,
+    RateLimitedError,
+    Reader,
+    Response,
+    Secret,
+    Task,
+    Ticket,
+    bearer,
+    columns,
+    find_owner,
+    is_decimal,
+    number,
+    records,
+    required,
+    row,
+    scalar,
+    text,
+    texts,
+    try_reading,
+    url_segment,
+    value,
+)
 
 OBJECTS = "crm/v3/objects"
 PAGE = 100  # records; HubSpot's most
@@ -117,6 +144,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
     settings_type = HubSpotSettings
     base_url = "https://api.hubapi.com"
     log_format = "html"
+    knows_contact_ids = True
     budget = Budget(100, timedelta(seconds=10))  # private app, Free and Starter; searches have 5 a second beside it
 
     def __init__(self, settings: HubSpotSettings) -> None:
@@ -250,7 +278,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Read the list of all, or search for what was changed; deleted contacts are not told."""
-        after = ""
+        after = ctx.bookmark.place
         while True:
             answer = self._changed(since, after, ctx) if since else self._listed(after, ctx)
             contacts = self._contacts(records(answer, "results"))
@@ -261,6 +289,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
             if since and after.isdecimal() and int(after) >= MOST_FOUND:
                 latest = contacts[-1].updated_at if contacts else None
                 since, after = (latest if latest and latest > since else None), ""
+            ctx.bookmark.place = after
 
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Read one record of each kind, the key properties, and what the token may do; nothing is written."""

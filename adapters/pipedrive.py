@@ -15,25 +15,53 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
 
-from middleware.crm.auth import AuthBase, HeaderAuth
-from middleware.crm.base import Context, CRMAdapter, Finding, Response
-from middleware.crm.budget import Budget
-from middleware.crm.form import FileForm
-from middleware.crm.limits import rate_limited
-from middleware.crm.mapping import Reader
-from middleware.crm.mark import is_marked, mark
-from middleware.crm.oauth import OAuth2
-from middleware.crm.owner import find_owner
-from middleware.crm.quote import check_subdomain, decimal_id, is_decimal, url_segment
-from middleware.crm.reading import columns, records, required, row, scalar, text, value
-from middleware.crm.reading import number as read_number
-from middleware.crm.rights import try_reading
-from middleware.crm.settings import Secret
-from middleware.errors import CRMError, CRMResponseError, UnsupportedError
-from middleware.model.activity import Appointment, Call, Deal, Note, Task
-from middleware.model.call import CallRecord, Ending, LoggedCall, RecordingFile
-from middleware.model.contact import Contact, ContactDraft, Link
-from middleware.model.phone import PhoneNumber
+from middleware.crm.api import (
+    Appointment,
+    AuthBase,
+    Bookmark,
+    Budget,
+    Call,
+    CallRecord,
+    Contact,
+    ContactDraft,
+    Context,
+    CRMAdapter,
+    CRMError,
+    CRMResponseError,
+    Deal,
+    Ending,
+    FileForm,
+    Finding,
+    HeaderAuth,
+    Link,
+    LoggedCall,
+    Note,
+    OAuth2,
+    PhoneNumber,
+    Reader,
+    RecordingFile,
+    Response,
+    Secret,
+    Task,
+    UnsupportedError,
+    check_subdomain,
+    columns,
+    decimal_id,
+    find_owner,
+    is_decimal,
+    is_marked,
+    mark,
+    rate_limited,
+    records,
+    required,
+    row,
+    scalar,
+    text,
+    try_reading,
+    url_segment,
+    value,
+)
+from middleware.crm.api import number as read_number
 
 V1, V2 = "v1", "api/v2"
 LATEST = {"limit": "50", "sort_direction": "desc"}
@@ -71,6 +99,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     settings_type = PipedriveSettings
     number_forms = ("suffix", "e164", "national")
     log_format = "html"
+    knows_contact_ids = True
     budget = Budget(20, timedelta(seconds=2))  # of the smallest plan; each day has its tokens beside it
 
     def __init__(self, settings: PipedriveSettings) -> None:
@@ -226,7 +255,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Read all persons, or those that were changed; a deleted one comes without numbers."""
         asked = {"updated_since": f"{_utc(since, 'T')}Z", "sort_by": "update_time"} if since else {"sort_by": "id"}
-        for one in self._pages(f"{V2}/persons", asked, ctx):
+        for one in self._pages(f"{V2}/persons", asked, ctx, ctx.bookmark):
             contact = self._contact(one)
             yield replace(contact, numbers=()) if scalar(one, "is_deleted") else contact
 
@@ -259,13 +288,16 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         when = f"{day}T{hour}" if day and hour else day or text(one, "add_time")
         return {**row(one, ACTIVITY), "timestamp": when, "link": self._page("activities", text(one, "id"))}
 
-    def _pages(self, path: str, asked: dict[str, str], ctx: Context) -> Iterator[dict[str, Any]]:
-        cursor = ""
+    def _pages(
+        self, path: str, asked: dict[str, str], ctx: Context, bookmark: Bookmark | None = None
+    ) -> Iterator[dict[str, Any]]:
+        reached = bookmark or Bookmark()
         while True:
-            page = ctx.http.get(path, params={**asked, "limit": PAGE, **({"cursor": cursor} if cursor else {})}).json()
+            cursor = {"cursor": reached.place} if reached.place else {}
+            page = ctx.http.get(path, params={**asked, "limit": PAGE, **cursor}).json()
             yield from records(page, "data")
-            cursor = text(page, "additional_data.next_cursor")
-            if not cursor:
+            reached.place = text(page, "additional_data.next_cursor")
+            if not reached.place:
                 return
 
     def _owner(self, field: str, owner: str | None, ctx: Context) -> dict[str, int]:

@@ -15,24 +15,49 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from middleware.crm.auth import AuthBase, HeaderAuth
-from middleware.crm.base import Context, CRMAdapter, Finding, Response
-from middleware.crm.budget import Budget
-from middleware.crm.limits import rate_limited
-from middleware.crm.mapping import Reader
-from middleware.crm.mark import is_marked, mark
-from middleware.crm.owner import find_owner
-from middleware.crm.quote import decimal_id, is_decimal, url_segment
-from middleware.crm.reading import columns, records, required, row, scalar, text, value
-from middleware.crm.reading import number as read_number
-from middleware.crm.rights import try_reading
-from middleware.crm.settings import Secret
-from middleware.crm.spellings import endings
-from middleware.errors import CRMError, UnsupportedError
-from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
-from middleware.model.call import CallRecord, LoggedCall
-from middleware.model.contact import Contact, ContactDraft, Link
-from middleware.model.phone import PhoneNumber
+from middleware.crm.api import (
+    Activity,
+    Appointment,
+    AuthBase,
+    Budget,
+    Call,
+    CallRecord,
+    Contact,
+    ContactDraft,
+    Context,
+    CRMAdapter,
+    CRMError,
+    Deal,
+    Finding,
+    HeaderAuth,
+    Link,
+    LoggedCall,
+    Note,
+    PhoneNumber,
+    Reader,
+    Response,
+    Secret,
+    Task,
+    Ticket,
+    UnsupportedError,
+    columns,
+    decimal_id,
+    endings,
+    find_owner,
+    is_decimal,
+    is_marked,
+    mark,
+    rate_limited,
+    records,
+    required,
+    row,
+    scalar,
+    text,
+    try_reading,
+    url_segment,
+    value,
+)
+from middleware.crm.api import number as read_number
 
 LATEST = "30"  # of a type are read
 PAGE = 250  # contacts, some 2 kB each
@@ -85,6 +110,7 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
     label = "Upsales"
     settings_type = UpsalesSettings
     base_url = "https://integration.upsales.com/api/v2"
+    knows_contact_ids = True
     budget = Budget(200, timedelta(seconds=10))
 
     def auth(self) -> AuthBase:
@@ -183,13 +209,13 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Read all contacts in the order of their ids, as Upsales advises; an inactive one comes without numbers."""
         asked = {"sort": "id", "limit": str(PAGE), **({"modDate": f"gte:{_utc(since)}"} if since else {})}
-        last = "0"
+        last = ctx.bookmark.place or "0"
         while True:
             page = records(ctx.http.get("contacts", params={**asked, "id": f"gt:{last}"}).json(), "data")
             yield from map(_contact, page)
             if len(page) < PAGE:
                 return
-            last = required(page[-1], "id")
+            ctx.bookmark.place = last = required(page[-1], "id")
 
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Read one record of each kind, and what the settings name; nothing is written."""

@@ -25,6 +25,8 @@ from middleware.errors import ConfigError
 from middleware.generations import Generations
 from middleware.inbox.due import Due
 from middleware.inbox.store import Inbox
+from middleware.index.lane import IndexLane
+from middleware.index.store import NumberStore
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
 from middleware.lookup.card import Hit, Result
@@ -71,6 +73,7 @@ class Parts:
     traces: TraceLog
     recordings: Recordings
     counts: Counts
+    index: NumberStore
     guesses: Guesses
     accounts: Accounts
     connections: Connections | None = None
@@ -106,10 +109,12 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     tenants = Tenants(settings.customers, accounts=accounts, good=settings.data / "customers-good")
     kept = open_store(settings.recordings, settings.data)
     recordings = Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url)
+    index = NumberStore(inbox)
     lookups = LookupService(
         dump=dump_card,
         generations=generations,
         own_calls=partial(logged_calls, inbox, recordings),
+        index=index,
         shared=shared,
         keep_trace=partial(_looked_up, counts, traces, ParkedCalls(inbox)),
         limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
@@ -125,6 +130,7 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         traces=traces,
         recordings=recordings,
         counts=counts,
+        index=index,
         guesses=Guesses(settings.trusted_proxies),
         accounts=accounts,
         connections=connections,
@@ -172,6 +178,7 @@ def build_worker(parts: Parts) -> Worker:
         parts.tenants,
         on_delivered=parts.lookups.change,
         media=parts.recordings,
+        index=parts.index,
         counts=parts.counts,
         attachments=parts.recordings.attachments,
         patience=Patience(
@@ -183,6 +190,11 @@ def build_worker(parts: Parts) -> Worker:
 def build_lane(parts: Parts, outside: Outside | None = None) -> FetchLane:
     """Return the lane that fetches recordings before their links die."""
     return FetchLane(parts.recordings, outside=outside, changed=Due(parts.inbox).compose_again, counts=parts.counts)
+
+
+def build_index_lane(parts: Parts) -> IndexLane:
+    """Return the lane that keeps the number indexes."""
+    return IndexLane(parts.inbox, parts.tenants)
 
 
 def build_watch(parts: Parts) -> Watch:

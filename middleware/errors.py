@@ -17,7 +17,9 @@
         │       └── NotAskedError            the same, and nothing was sent: it is still the CRM's pause
         │           ├── NoTokenError             … or its token has run out and cannot be renewed now
         │           ├── BudgetError              … or our own budget for the account is used up
-        │           └── BreakerOpenError         … or the CRM has failed time and again
+        │           ├── BreakerOpenError         … or the CRM has failed time and again
+        │           └── IndexNotReadyError       … or it finds nobody by number, and our index cannot tell yet
+        ├── CRMShrunkError           it lists less than half of its contacts: the index keeps them until a person acts
         ├── CRMResponseError         an answer nobody can read: a few more tries, then a dead letter
         ├── CRMAuthError             401, 403: the customer's deliveries pause until a person acts
         │   └── NotConnectedError        the CRM was never authorised (OAuth2), or has ended that
@@ -122,6 +124,14 @@ class BreakerOpenError(NotAskedError):
     """The CRM failed so often that it is left alone for a while."""
 
 
+class IndexNotReadyError(NotAskedError):
+    """The CRM cannot search by number, and our index of its numbers is not built or too old to say "nobody"."""
+
+
+class CRMShrunkError(CRMError):
+    """The CRM lists less than half of the contacts that it had; ``m8crm index drop`` believes it."""
+
+
 class CRMResponseError(CRMError):
     """The CRM answered something that cannot be read."""
 
@@ -158,6 +168,8 @@ _WORDS = {
     NoTokenError: "its token has run out and cannot be renewed now",
     BudgetError: "the budget of requests to it is used up",
     BreakerOpenError: "it failed time and again and is left alone for a while",
+    IndexNotReadyError: "it cannot search by number, and its index is not built or too old; see m8crm index status",
+    CRMShrunkError: "it lists less than half of its contacts; m8crm index drop believes it",
     CRMResponseError: "its answer cannot be read",
     CRMAuthError: "it refuses the credentials, or a right is missing",
     NotConnectedError: "it is not connected, or not any more: m8crm tenant connect",

@@ -15,6 +15,7 @@ ROWS = [
     {"crm"},
     {"tenants"},
     {"lookup", "receivers", "migrations", "inbox"},
+    {"index"},
     {"delivery", "recordings", "demo", "oauth"},
     {"monitoring"},
     {"web"},

@@ -13,6 +13,7 @@ from middleware.cli import (
     calls,
     customers,
     database,
+    index,
     lookups,
     monitoring,
     oauth,
@@ -59,6 +60,7 @@ for command in (
     *privacy.COMMANDS,
     *monitoring.COMMANDS,
     *database.COMMANDS,
+    *index.COMMANDS,
     *adapter.COMMANDS,
     *oauth.COMMANDS,
 ):

@@ -57,6 +57,7 @@ OUTCOMES: dict[type, str] = {  # of requests, as they are counted
 class Account:
     """Breaker, budget and pause of one account; without a ``budget`` requests are not counted.
 
+    ``patience``: seconds that a request waits for its turn, else as long as somebody who is on the phone would.
     ``auth`` is what signs the requests until a deadline where tokens do (OAuth2).
     """
 
@@ -64,7 +65,8 @@ class Account:
     breaker: Breaker = field(default_factory=Breaker)
     ledger: Ledger = field(default_factory=Ledger)
     shared: SharedBudget | None = None
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
+    patience: float | None = None
     counts: Counts = NOT_COUNTED
     auth: Callable[[Deadline], AuthBase] | None = None
 
@@ -123,7 +125,7 @@ class Account:
     def _take(self, lane: Lane, deadline: Deadline) -> None:
         if self.budget is None:
             return
-        patience = min(PATIENCE, deadline.remaining / 2)
+        patience = min(PATIENCE, deadline.remaining / 2) if self.patience is None else self.patience
         while wait := self._wait_for(self.budget, lane):
             if wait > patience:
                 message = f"our budget of {self.budget} is used up for {lane.name.lower()}: not asked"

@@ -107,6 +107,24 @@ PAUSED = Metric(
     labels=("customer", "channel"),
     words="1 while a CRM refuses the credentials and the deliveries to it pause.",
 )
+INDEX_CONTACTS = Metric(
+    name="m8crm_index_contacts",
+    kind="gauge",
+    labels=("customer", "source"),
+    words="Contacts in the number index of a CRM.",
+)
+INDEX_AGE = Metric(
+    name="m8crm_index_age_seconds",
+    kind="gauge",
+    labels=("customer", "source"),
+    words="How old a number index is; one that was never built has no age.",
+)
+INDEX_FAILURES = Metric(
+    name="m8crm_index_failures",
+    kind="gauge",
+    labels=("customer", "source"),
+    words="How often in a row a number index could not be followed.",
+)
 DISCONNECTED = Metric(
     name="m8crm_disconnected",
     kind="gauge",
@@ -139,12 +157,14 @@ COUNTED = (
     RECORDINGS,
     RECORDING_BYTES,
 )
+INDEX = (INDEX_CONTACTS, INDEX_AGE, INDEX_FAILURES)
 READ = (
     INBOX,
     OLDEST_DUE,
     OLDEST_RETRY,
     DEAD_LETTERS,
     PAUSED,
+    *INDEX,
     DISCONNECTED,
     UNRENEWED,
     DATABASE_UP,

@@ -11,6 +11,7 @@ from sqlalchemy import func, or_, select
 
 from middleware.inbox.store import Inbox
 from middleware.inbox.tables import delivery, lane
+from middleware.index.store import IndexState, NumberStore
 from middleware.oauth.tables import oauth_token
 from middleware.recordings.tables import recording
 
@@ -20,8 +21,9 @@ class Condition:
     """Of the whole installation, for all machines that share its database; spans in seconds.
 
     ``dead`` and ``lost`` have, by customer, how many dead letters and lost recordings there are; ``paused`` has the
-    customers' channels whose CRM refuses the credentials.  Of OAuth2, by customer and ``[[crm]]``: whose connection the
-    CRM has ended (``disconnected``), and how often in a row a token could not be renewed (``unrenewed``).
+    customers' channels whose CRM refuses the credentials; ``indexes`` are those of CRMs' numbers.  Of OAuth2, by
+    customer and ``[[crm]]``: whose connection the CRM has ended (``disconnected``), and how often in a row a token
+    could not be renewed (``unrenewed``).
     """
 
     states: Mapping[str, int]
@@ -30,6 +32,7 @@ class Condition:
     dead: Mapping[str, int]
     paused: tuple[tuple[str, str], ...]
     lost: Mapping[str, int]
+    indexes: tuple[IndexState, ...] = ()
     disconnected: tuple[tuple[str, str], ...] = ()
     unrenewed: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
@@ -56,6 +59,7 @@ def condition_of(inbox: Inbox) -> Condition:
         dead={row[0]: row[1] for row in dead_rows},
         paused=tuple((tenant, channel) for tenant, channel in paused_rows),
         lost={row[0]: row[1] for row in lost_rows},
+        indexes=tuple(NumberStore(inbox).list_states()),
         disconnected=tuple((row.tenant, row.source) for row in troubled_rows if row.state == "ended"),
         unrenewed={(row.tenant, row.source): row.failures for row in troubled_rows if row.state != "ended"},
     )

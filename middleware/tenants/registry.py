@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -75,9 +76,10 @@ class Tenants:
         entry = self._look(tenant_id)
         return entry.problem if entry else None
 
-    def ids(self) -> list[str]:
-        """Return the ids of all customers that have a file."""
-        return sorted(path.stem for path in self._folder.glob("*.toml") if TENANT_ID.fullmatch(path.stem))
+    def ids(self, mentioning: re.Pattern[bytes] | None = None) -> list[str]:
+        """Return the ids of all customers that have a file, or one that mentions something: no file is understood."""
+        paths = [path for path in self._folder.glob("*.toml") if TENANT_ID.fullmatch(path.stem)]
+        return sorted(path.stem for path in paths if mentioning is None or _mentions(path, mentioning))
 
     def _is_unchanged(self, tenant_id: str, entry: _Entry, now: float) -> bool:
         """Whether a look is saved, since it would read nothing; a few microseconds."""
@@ -169,6 +171,13 @@ class Tenants:
         if self._good:
             with suppress(OSError):
                 (self._good / path.name).unlink(missing_ok=True)
+
+
+def _mentions(path: Path, what: re.Pattern[bytes]) -> bool:
+    try:
+        return what.search(path.read_bytes()) is not None
+    except OSError:
+        return False
 
 
 def _stamp(paths: list[Path]) -> Stamp:
