@@ -139,6 +139,7 @@ class SQLite(Database):
         if not self._write_lock.acquire(timeout=WAIT):
             raise StorageError("the database is locked")
         try:
+            self._opened = self._opened or self._file()  # which whoever migrates makes
             if self._file() != self._opened:  # what is open has no name any more: it ends with the process
                 raise StorageError("the database's file was removed or replaced: put it back, or restart")
             with as_storage_error(), self.engine.begin() as connection:
