@@ -10,13 +10,15 @@ from itertools import count
 from queue import SimpleQueue
 from threading import Event
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import Row
 
 from middleware.errors import StorageError
 from middleware.inbox import postgresql
 from middleware.inbox.database import open_database
+from middleware.inbox.planning import Planner
 from middleware.inbox.postgresql import PostgreSQL
 from middleware.inbox.queue import Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
@@ -191,3 +193,30 @@ def test_whose_clock_is_ahead_takes_nothing_that_another_holds(
     assert second.claim_next(place) is None
     for post in (right, ahead):
         post.inbox.close()
+
+
+def test_workers_that_plan_the_same_customers_part(posts: list[Post]) -> None:
+    """Who finds an event planned by another worker leaves him the others, and goes on with the next customer."""
+    one, other = posts
+    for tenant_id in ("acme", "beta"):
+        for post in posts:
+            post.connect(Ledger(), tenant_id)
+        for number in range(10):
+            one.send(tenant_id, startTime=START + number * 60_000)
+    planner = one.worker._planner
+    tried: list[str] = []
+
+    def queued(tenant_id: str) -> list[Row[Any]]:
+        rows = Planner(one.inbox).queued(tenant_id)
+        if tenant_id == "acme":  # another one reads the same, and is quicker
+            assert other.worker._plan_some(other.tenants["acme"]) == 10
+        return rows
+
+    def plan(row: Row[Any], *args: Any) -> str | None:
+        tried.append(row.tenant)
+        return Planner(one.inbox).plan(row, *args)
+
+    planner.queued, planner.plan = queued, plan  # type: ignore[method-assign, assignment]
+    assert one.worker._plan()
+    assert tried == ["acme", *["beta"] * 10]
+    assert {event.state for event in one.inbox.list_events(limit=30)} == {"waiting"}
