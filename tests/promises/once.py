@@ -19,7 +19,7 @@ from tests.promises.senders import Senders
 KILLS = 60
 CUSTOMERS = 8  # whose calls are written at the same time
 CRM_SECONDS = 0.05  # a write takes: most kills meet some under way
-CALLS_A_KILL = 12
+CALLS_A_KILL = 60  # more than are written until the next kill, or it would meet nothing
 QUICK = {"M8CRM_ATTEMPT": "1", "M8CRM_LEASE": "2.5"}  # seconds, so that a kill need not be waited for for long
 PATIENCE = 240.0  # seconds until all is delivered after the last kill: leases end, and failures wait
 
