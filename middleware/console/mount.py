@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from middleware.console import static_files
 from middleware.console.access import Access
 from middleware.console.guard import csrf_token, current_viewer, set_cookie
-from middleware.console.pages import audit, lookup, overview, signing_in, traces
+from middleware.console.pages import audit, calls, event, lookup, overview, replays, sender, signing_in, traces
 from middleware.console.section import Section
 from middleware.console.words import FILTERS
 from middleware.errors import StorageError
@@ -22,6 +22,10 @@ from middleware.web.answers import broken_answer
 SECTIONS: tuple[Section, ...] = (
     overview.section,
     lookup.section,
+    calls.section,
+    event.section,
+    replays.section,
+    sender.section,
     traces.section,
     audit.section,
     signing_in.section,

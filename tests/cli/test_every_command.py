@@ -34,7 +34,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     wanted = (
         "demo,serve,worker,check,tenant add,tenant list,tenant secret,tenant show,lookup,trace,cache forget,trigger"
     )
-    wanted += ",events list,events show,events retry,adapters,export,forget"
+    wanted += ",events list,events show,events retry,events edit,adapters,export,forget"
     wanted += ",recordings list,recordings revoke,recordings fetch,alarms list,alarms test,metrics"
     wanted += ",database status,database upgrade,adapter new,adapter check,adapter record"
     wanted += ",console user add,console user list,console user remove,console user password"
