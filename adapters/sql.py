@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from middleware.crm.base import Context, CRMAdapter, Finding
 from middleware.crm.mapping import REQUIRED_OF_CONTACT, Reader, is_column, required_columns
+from middleware.crm.parameters import CALL, KINDS, NUMBER, call_parameters, number_parameters
 from middleware.crm.settings import Secret
 from middleware.errors import (
     CRMError,
@@ -37,21 +38,7 @@ from middleware.model.contact import Contact, ContactDraft, ContactNumber, Link
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber
 
-NUMBER = frozenset("raw e164 national national_digits international double_zero suffix".split())
-CALL = frozenset(
-    "key contact_id direction contact_number own_number started_at ended_at duration_seconds duration_ms subject body "
-    "agent answer_group user_id referred_to referred_by summary outcome wait_seconds talk_seconds owner recording "
-    "transcript sentiment action_items caller_name".split()
-)
 RECORDING = CALL | {"external_id", "recording_key"}
-KINDS: dict[str, type[Activity]] = {
-    "find_notes": Note,
-    "find_tasks": Task,
-    "find_calls": Call,
-    "find_tickets": Ticket,
-    "find_deals": Deal,
-    "find_appointments": Appointment,
-}
 PARAMETERS: dict[str, frozenset[str]] = {
     "find_contacts": NUMBER,
     "find_contact_by_id": frozenset({"id"}),
@@ -63,8 +50,11 @@ PARAMETERS: dict[str, frozenset[str]] = {
     "attach_recording": RECORDING | {"name", "content_type", "size", "data"},
     "has_recording": RECORDING,
     "create_task": CALL | {"task_key", "text"},
+    "iter_contacts": frozenset({"since", "limit", "offset"}),
 }
 MAX_ROWS = 200
+PAGE, OVERLAP = 2000, 100  # rows of iter_contacts: what is deleted meanwhile moves the others to an earlier page
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_RECORDING = 32 * 1024 * 1024  # bytes: drivers want a value as a whole
 SQLITE_REFUSES = r"no such |near |incomplete input|wrong number of"  # it calls a wrong query operational
 POOL_SECONDS = 2.0  # to wait for a free connection
@@ -120,7 +110,7 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def find_contacts(self, number: PhoneNumber, ctx: Context) -> Iterable[Contact]:
         """Run ``find_contacts`` with every spelling of the number."""
-        rows = self._run("find_contacts", _number(number), ctx).rows
+        rows = self._run("find_contacts", number_parameters(number), ctx).rows
         return self._reader("find_contacts").contacts(rows)
 
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
@@ -159,21 +149,32 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def create_contact(self, draft: ContactDraft, ctx: Context) -> Contact:
         """Run ``create_contact``, which returns the new ``id`` (``RETURNING id``)."""
-        parameters = {**_number(draft.number), "display_name": draft.display_name, "owner": draft.owner}
+        parameters = {**number_parameters(draft.number), "display_name": draft.display_name, "owner": draft.owner}
         created = _logged(self._run("create_contact", parameters, ctx), "create_contact")
         if created is None:
             raise CRMResponseError("queries.create_contact: returns no row; end it with RETURNING id")
         number = ContactNumber(number=str(draft.number))
         return Contact(id=created.external_id, display_name=draft.display_name, numbers=(number,))
 
+    def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
+        """Run ``iter_contacts`` page by page; a contact of several rows may be cut off at both ends of a page."""
+        reader, offset, is_last = self._reader("iter_contacts"), int(ctx.bookmark.place or 0), False
+        while not is_last:
+            parameters = {"since": (since or BEGINNING).astimezone(UTC).isoformat(), "limit": PAGE, "offset": offset}
+            rows = self._run("iter_contacts", parameters, ctx, most=PAGE).rows
+            is_last = len(rows) < PAGE
+            yield from reader.contacts(rows)[1 if offset else 0 : None if is_last else -1]
+            offset += PAGE - OVERLAP
+            ctx.bookmark.place = str(offset)
+
     def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
         """Run ``create_task``; a unique ``:task_key`` in the database makes a second one harmless."""
-        self._run("create_task", {**_call(call, contact), "task_key": call.task_key(text), "text": text}, ctx)
+        self._run("create_task", {**call_parameters(call, contact), "task_key": call.task_key(text), "text": text}, ctx)
 
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
         """Run ``log_call``; a unique key in the database makes a second one harmless."""
         try:
-            written = self._run("log_call", _call(call, contact), ctx)
+            written = self._run("log_call", call_parameters(call, contact), ctx)
         except CRMRejectedError:
             logged = self.find_logged_call(call, ctx) if self.can("find_logged_call") else None
             if logged is None:
@@ -184,11 +185,11 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def find_logged_call(self, call: CallRecord, ctx: Context) -> LoggedCall | None:
         """Run ``find_logged_call``; its columns are ``id`` and, if there is one, ``url``."""
-        return _logged(self._run("find_logged_call", _call(call, None), ctx))
+        return _logged(self._run("find_logged_call", call_parameters(call, None), ctx))
 
     def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
         """Run ``update_call``."""
-        self._run("update_call", {**_call(call, None), "external_id": logged.external_id}, ctx)
+        self._run("update_call", {**call_parameters(call, None), "external_id": logged.external_id}, ctx)
 
     def attach_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> None:
         """Run ``attach_recording``; a unique ``:recording_key`` in the database makes a second one harmless."""
@@ -205,11 +206,13 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Run every query that finds something, with a number and an id that nobody has; nothing is written."""
         for name in self._queries:
-            if name.startswith("find_"):
+            if name.startswith(("find_", "iter_")):
                 yield self._check(name, ctx)
 
     def _check(self, query: str, ctx: Context) -> Finding:
-        nobody = dict.fromkeys(PARAMETERS[query], "0")
+        nobody: dict[str, object] = dict.fromkeys(PARAMETERS[query], "0")
+        if query == "iter_contacts":
+            nobody = {"since": BEGINNING.isoformat(), "limit": 1, "offset": 0}
         try:
             columns = self._run(query, nobody, ctx).columns
         except CRMError as error:
@@ -233,7 +236,7 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
     def _reader(self, query: str) -> Reader:
         return Reader(where=f"queries.{query}", zone=self._zone)
 
-    def _run(self, query: str, parameters: Mapping[str, object], ctx: Context) -> _Result:
+    def _run(self, query: str, parameters: Mapping[str, object], ctx: Context, most: int = MAX_ROWS) -> _Result:
         """Run one query in a transaction of its own; every failure is a ``CRMError`` without its parameters."""
         clause = self._queries[query]
         wanted = {name: _storable(parameters[name]) for name in clause.compile().params}
@@ -243,7 +246,7 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
                     result = connection.execute(clause, wanted)
                     if not result.returns_rows:
                         return _Result()
-                    rows = [row._asdict() for row in result.fetchmany(MAX_ROWS)]
+                    rows = [row._asdict() for row in result.fetchmany(most)]
                     return _Result(columns=tuple(result.keys()), rows=rows)
             except exc.SQLAlchemyError as error:
                 raise _error(error, query, ctx.deadline) from None
@@ -314,6 +317,8 @@ def _compile(name: str, query: str) -> TextClause:
     if unknown:
         known = ", ".join(f":{parameter}" for parameter in sorted(PARAMETERS[name]))
         raise ValueError(f"queries.{name}: unknown parameter :{min(unknown)}; known: {known}")
+    if name == "iter_contacts" and not {"limit", "offset"} <= clause.compile().params.keys():
+        raise ValueError(f"queries.{name}: end it with ORDER BY id LIMIT :limit OFFSET :offset")
     return clause
 
 
@@ -385,44 +390,5 @@ def _storable(value: object) -> object:
     return UNSTORABLE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
-def _number(number: PhoneNumber) -> dict[str, object]:
-    return {name: getattr(number, name) for name in NUMBER}
-
-
 def _recording(logged: LoggedCall, recording: RecordingFile, call: CallRecord) -> dict[str, object]:
-    return {**_call(call, None), "external_id": logged.external_id, "recording_key": recording.key}
-
-
-def _call(call: CallRecord, contact: Contact | None) -> dict[str, object]:
-    return {
-        "key": call.key,
-        "contact_id": contact.id if contact else None,
-        "direction": call.direction.value,
-        "contact_number": str(call.contact_number),
-        "own_number": str(call.own_number),
-        "started_at": call.started_at.astimezone(UTC).isoformat(),
-        "ended_at": call.ended_at.astimezone(UTC).isoformat(),
-        "duration_seconds": round(call.duration.total_seconds()),
-        "duration_ms": round(call.duration.total_seconds() * 1000),
-        "subject": call.subject,
-        "body": call.body,
-        "agent": call.agent,
-        "answer_group": call.answer_group,
-        "user_id": call.user_id,
-        "referred_to": call.referred_to,
-        "referred_by": call.referred_by,
-        "summary": call.summary,
-        "outcome": call.ending.value if call.ending else None,
-        "wait_seconds": _seconds(call.wait_time),
-        "talk_seconds": _seconds(call.talk_time),
-        "owner": call.owner,
-        "recording": call.recording,
-        "transcript": call.transcript,
-        "sentiment": call.sentiment,
-        "action_items": "\n".join(call.action_items) or None,
-        "caller_name": call.caller_name,
-    }
-
-
-def _seconds(span: timedelta | None) -> int | None:
-    return None if span is None else round(span.total_seconds())
+    return {**call_parameters(call, None), "external_id": logged.external_id, "recording_key": recording.key}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from middleware.errors import CRMResponseError
@@ -23,7 +24,7 @@ ActivityT = TypeVar("ActivityT", bound=Activity)
 REQUIRED_OF_CONTACT = ("id", "number")
 PRIORITIES = ("HIGH", "MEDIUM", "LOW")
 _REPEATED = re.compile(r"(?:number|email)(?:_\d+)?(?:_comment)?|field_\w+")
-_MOMENTS = {"timestamp", "due_date", "start_time", "created_date", "close_date", "start_date", "end_date", "updated_at"}
+MOMENTS = {"timestamp", "due_date", "start_time", "created_date", "close_date", "start_date", "end_date", "updated_at"}
 _FLAGS = {"done", "all_day", "markdown"}
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n", "")
 
@@ -76,7 +77,7 @@ class Reader:
             raise CRMResponseError(f"{self.where}: the column {column} cannot be read") from None
 
     def _read(self, column: str, value: Any) -> Any:
-        if column in _MOMENTS:
+        if column in MOMENTS:
             return parse_moment(value, self.zone)
         if column == "duration":
             return value if isinstance(value, timedelta) else timedelta(seconds=float(value))
@@ -118,6 +119,7 @@ def parse_moment(value: object, zone: tzinfo) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
+@cache
 def _single_columns() -> set[str]:
     return {field.name for field in fields(Contact)} - {"id", "numbers", "emails", "fields"}
 
@@ -134,9 +136,14 @@ def _text(value: object) -> str:
 T = TypeVar("T")
 
 
+@lru_cache(maxsize=256)  # the rows of a query have the same columns
+def _numbered(column: str, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if re.fullmatch(rf"{column}(?:_\d+)?", name)]
+
+
 def _repeated(rows: list[Record], column: str, make: Callable[[str, str | None], T]) -> tuple[T, ...]:
     """Return what the columns ``number``, ``number_2`` … hold, each with its ``…_comment``, each once."""
-    names = [name for name in rows[0] if re.fullmatch(rf"{column}(?:_\d+)?", name)]
+    names = _numbered(column, tuple(rows[0]))
     found = [
         make(_text(row[name]), _text(row[comment]) if row.get(comment := f"{name}_comment") else None)
         for row in rows

@@ -19,10 +19,11 @@ import docutils.core
 import pytest
 import responses
 
-from adapters.sql import KINDS, PARAMETERS, SQLAdapter, SQLSettings
+from adapters.sql import PARAMETERS, SQLAdapter, SQLSettings
 from middleware.crm.base import CRMAdapter
 from middleware.crm.context import build_context
 from middleware.crm.mapping import is_column, required_columns
+from middleware.crm.parameters import KINDS
 from middleware.crm.settings import Secret
 from middleware.model.contact import Contact, ContactNumber
 from middleware.model.deadline import Deadline
@@ -112,10 +113,10 @@ def test_every_column_is_listed_and_no_other() -> None:
         assert set(re.findall(r"\*\*(\w+)\*\*", rows[f"``{query}``"] + rows["every activity"])) == set(
             required_columns(kind)
         )
-    listed = _columns(rows["``find_contacts``, ``find_contact_by_id``"])
+    listed = _columns(rows["``find_contacts``, ``find_contact_by_id``, ``iter_contacts``"])
     single = {field.name for field in fields(Contact)} - {"numbers", "emails", "fields"}
     assert single < listed
-    assert all(is_column(Contact, name) for name in listed - {"field_", "find_contacts"})
+    assert all(is_column(Contact, name) for name in listed - {"field_", "find_contact_by_id"})
 
 
 def _columns(cell: str) -> set[str]:
