@@ -1,6 +1,7 @@
 """``Finder``: the events that somebody looks for, a page at a time, as quick with a million of them as with ten.
 
-A page looks at no more than ``ROWS`` events and reads no more than ``BODIES``; where that was not all, the next page
+A page looks at no more than ``ROWS`` events, at ``CALLS`` where their calls' state matters, and reads no more than
+``BODIES``; where that was not all, the next page
 goes on from there.  What is rare (a number, a call, the dead letters) is found by an index, wherever it stands.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, exists, func, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
 
 from middleware.inbox.store import (
     OWN_STATES,
@@ -28,9 +29,12 @@ from middleware.inbox.tables import call, delivery, event, mark
 
 PAGE = 50
 ROWS = 20_000  # that one page looks at
+CALLS = 5_000  # that one page looks at, since each takes several times as long
 STEP = 5_000  # of these at a time
 BODIES = 2_000  # that one page reads
-RARE = 2_000  # what there is less of is found by an index of its own
+RARE = 1_000  # what there is less of is found by an index of its own
+FEW = 250  # of what an index has found, at a time
+TOGETHER = 100  # keyed hashes that are looked for
 UNPLANNED = 500  # of a customer, the latest, that are read for a number: nothing has marked them yet
 SKEW = timedelta(hours=1)  # by which clocks may have been put back; else a later event has a higher number
 _BY_CALL = ("waiting", "parked", "dead")  # states of deliveries that an index finds
@@ -151,6 +155,7 @@ class _Search:
         self._limit = limit
         self._rows: list[Row[Any]] = []
         self._looked_at = self._read = 0
+        self._rows_at_most = ROWS if wanted.state is None or wanted.state in OWN_STATES else CALLS
         self._below: int | None = None  # where the next page begins
 
     def run(self, before: int | None) -> None:
@@ -158,8 +163,8 @@ class _Search:
         first, last = self._bounds()
         below = last + 1 if before is None else min(before, last + 1)
         known = self._few()
-        step = STEP if self._wanted.says is None else BODIES // 8
-        while len(self._rows) <= self._limit and self._looked_at < ROWS and self._read < BODIES:
+        step = FEW if known is not None or self._wanted.says else STEP
+        while len(self._rows) <= self._limit and self._looked_at < self._rows_at_most and self._read < BODIES:
             seqs = self._stretch(known, first, below, step)
             if not seqs:
                 return
@@ -181,7 +186,7 @@ class _Search:
         return Found(events=tuple(events), before=before, looked_at=self._looked_at, read=self._read, back_to=back_to)
 
     def _is_cut(self) -> bool:
-        return self._below is not None and (self._looked_at >= ROWS or self._read >= BODIES)
+        return self._below is not None and (self._looked_at >= self._rows_at_most or self._read >= BODIES)
 
     # which events come into question -------------------------------------------------------------------
     def _bounds(self) -> tuple[int, int]:
@@ -235,11 +240,18 @@ class _Search:
 
     def _with_number(self, hashes: Sequence[tuple[str, str]]) -> set[int]:
         """Return the events of the calls that have the number as their contact's, the latest first."""
-        marked = select(mark.c.event_seq).where(tuple_(mark.c.tenant, mark.c.what).in_(hashes))
-        seqs = set(self._numbers(marked.order_by(mark.c.event_seq.desc()).limit(RARE)))
+        parts = [hashes[start : start + TOGETHER] for start in range(0, len(hashes), TOGETHER)]
+        marked = [seq for part in parts for seq in self._marked(part)]
+        seqs = set(sorted(marked, reverse=True)[:RARE])
         calls = select(event.c.call_seq).where(event.c.seq.in_(seqs), event.c.call_seq.is_not(None))
         seqs |= set(self._numbers(select(event.c.seq).where(event.c.call_seq.in_(set(self._numbers(calls))))))
         return seqs | self._unplanned()
+
+    def _marked(self, hashes: Sequence[tuple[str, str]]) -> Sequence[int]:
+        # SQLite uses the index for each of these, and for none of a list of pairs
+        any_of = or_(*(and_(mark.c.tenant == tenant, mark.c.what == what) for tenant, what in hashes))
+        latest = (mark.c.event_seq + 0).desc()  # in the column's own order it would go through all marks
+        return self._numbers(select(mark.c.event_seq).where(any_of).order_by(latest).limit(RARE))
 
     def _unplanned(self) -> set[int]:
         wanted = self._wanted
@@ -265,7 +277,10 @@ class _Search:
     # which of them are wanted -------------------------------------------------------------------------
     def _take(self, seqs: Sequence[int], *, is_listed: bool) -> None:
         among = event.c.seq.in_(seqs) if is_listed else event.c.seq.between(seqs[-1], seqs[0])
-        matching = STORED_EVENTS.where(among, *self._conditions()).order_by(event.c.seq.desc())
+        order = (
+            event.c.seq + 0 if is_listed else event.c.seq
+        )  # by its own order SQLite would go through all between them
+        matching = STORED_EVENTS.where(among, *self._conditions()).order_by(order.desc())
         says = self._wanted.says
         if says is None:
             matching = matching.limit(self._limit + 1 - len(self._rows))
@@ -288,6 +303,8 @@ class _Search:
         if wanted.state in OWN_STATES:
             found.append(event.c.state == wanted.state)
         elif wanted.state is not None:
-            has = exists().where(delivery.c.call_seq == event.c.call_seq, delivery.c.state == wanted.state)
+            # SQLite would else look through all deliveries in that state, for every event, and not at the call's
+            state = func.coalesce(delivery.c.state, "")
+            has = exists().where(delivery.c.call_seq == event.c.call_seq, state == wanted.state)
             found.append(and_(event.c.state == "planned", or_(has, call.c.state == wanted.state)))
         return found
