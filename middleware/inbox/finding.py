@@ -1,7 +1,6 @@
 """``Finder``: the events that somebody looks for, a page at a time, as quick with a million of them as with ten.
 
-A page looks at no more than ``ROWS`` events, at ``CALLS`` where their calls' state matters, and reads no more than
-``BODIES``; where that was not all, the next page
+A page looks at no more than ``ROWS`` events and reads no more than ``BODIES``; where that was not all, the next page
 goes on from there.  What is rare (a number, a call, the dead letters) is found by an index, wherever it stands.
 """
 
@@ -28,12 +27,11 @@ from middleware.inbox.store import (
 from middleware.inbox.tables import call, delivery, event, mark
 
 PAGE = 50
-ROWS = 20_000  # that one page looks at
-CALLS = 5_000  # that one page looks at, since each takes several times as long
+ROWS = 10_000  # that one page looks at
 STEP = 5_000  # of these at a time
 BODIES = 2_000  # that one page reads
 RARE = 1_000  # what there is less of is found by an index of its own
-FEW = 250  # of what an index has found, at a time
+FEW = 60  # of what an index has found, at a time: it lies scattered
 TOGETHER = 100  # keyed hashes that are looked for
 UNPLANNED = 500  # of a customer, the latest, that are read for a number: nothing has marked them yet
 SKEW = timedelta(hours=1)  # by which clocks may have been put back; else a later event has a higher number
@@ -155,7 +153,6 @@ class _Search:
         self._limit = limit
         self._rows: list[Row[Any]] = []
         self._looked_at = self._read = 0
-        self._rows_at_most = ROWS if wanted.state is None or wanted.state in OWN_STATES else CALLS
         self._below: int | None = None  # where the next page begins
 
     def run(self, before: int | None) -> None:
@@ -164,7 +161,7 @@ class _Search:
         below = last + 1 if before is None else min(before, last + 1)
         known = self._few()
         step = FEW if known is not None or self._wanted.says else STEP
-        while len(self._rows) <= self._limit and self._looked_at < self._rows_at_most and self._read < BODIES:
+        while len(self._rows) <= self._limit and self._looked_at < ROWS and self._read < BODIES:
             seqs = self._stretch(known, first, below, step)
             if not seqs:
                 return
@@ -186,7 +183,7 @@ class _Search:
         return Found(events=tuple(events), before=before, looked_at=self._looked_at, read=self._read, back_to=back_to)
 
     def _is_cut(self) -> bool:
-        return self._below is not None and (self._looked_at >= self._rows_at_most or self._read >= BODIES)
+        return self._below is not None and (self._looked_at >= ROWS or self._read >= BODIES)
 
     # which events come into question -------------------------------------------------------------------
     def _bounds(self) -> tuple[int, int]:
@@ -300,11 +297,16 @@ class _Search:
             found.append(event.c.received_at >= wanted.since.timestamp())
         if wanted.until is not None:
             found.append(event.c.received_at < wanted.until.timestamp())
+        state = _unindexed(event.c.state)
         if wanted.state in OWN_STATES:
-            found.append(event.c.state == wanted.state)
+            found.append(state == wanted.state)
         elif wanted.state is not None:
-            # SQLite would else look through all deliveries in that state, for every event, and not at the call's
-            state = func.coalesce(delivery.c.state, "")
-            has = exists().where(delivery.c.call_seq == event.c.call_seq, state == wanted.state)
-            found.append(and_(event.c.state == "planned", or_(has, call.c.state == wanted.state)))
+            its = _unindexed(delivery.c.state)
+            has = exists().where(delivery.c.call_seq == event.c.call_seq, its == wanted.state)
+            found.append(and_(state == "planned", or_(has, call.c.state == wanted.state)))
         return found
+
+
+def _unindexed(column: Column[str]) -> ColumnElement[str]:
+    """Return the column so that SQLite does not look through all rows with a value: others say better where to look."""
+    return func.coalesce(column, "")

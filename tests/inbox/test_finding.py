@@ -35,7 +35,7 @@ def inbox(database_url: str, clock: Iterator[datetime]) -> Iterator[Inbox]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a page look at six events, two at a time, and four be many."""
-    for name, value in (("ROWS", 6), ("CALLS", 6), ("STEP", 2), ("FEW", 2), ("RARE", 3), ("BODIES", 8)):
+    for name, value in (("ROWS", 6), ("STEP", 2), ("FEW", 2), ("RARE", 3), ("BODIES", 8)):
         monkeypatch.setattr(finding, name, value)
 
 
