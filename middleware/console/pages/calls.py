@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from flask import abort, current_app, make_response, render_template, request
@@ -22,7 +22,8 @@ section = Section("calls", __name__, title="Calls", roles=ALL)
 PLAIN = ("customer", "state", "sender", "since", "until", "call")  # what an address may have
 FIELDS = (*PLAIN, "number", "text")
 _LONGEST = 200  # characters of a field
-_SPANS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7)}
+_CUSTOMER = 63
+_FIRST, _LAST = 1980, 9000  # years that clocks know, whatever is added
 
 
 @section.get("")
@@ -37,14 +38,18 @@ def page(viewer: Viewer) -> ResponseReturnValue:
 def search(viewer: Viewer) -> ResponseReturnValue:
     """Show what is looked for; number and text are in the body, so that no address and no log has them."""
     form = read_form(request.form, FIELDS)
+    if form["customer"] and not viewer.may_see(form["customer"]):
+        abort(404)
     if form["text"]:
-        note("text looked for", form["customer"] or None)
+        note("text looked for", viewer.customer or form["customer"] or None)
     return _page(viewer, form, before_of(request.form))
 
 
 def read_form(given: MultiDict[str, str], fields: tuple[str, ...]) -> dict[str, str]:
     """Return all fields of the form, those that are not given as empty texts."""
-    return {name: given.get(name, "")[:_LONGEST].strip() if name in fields else "" for name in FIELDS}
+    asked = {name: given.get(name, "") if name in fields else "" for name in FIELDS}
+    lengths = dict.fromkeys(FIELDS, _LONGEST) | {"customer": _CUSTOMER}
+    return {name: "".join(filter(str.isprintable, text))[: lengths[name]].strip() for name, text in asked.items()}
 
 
 def wanted_by(viewer: Viewer, form: dict[str, str]) -> Wanted:
@@ -75,16 +80,15 @@ def _read(viewer: Viewer, raw: bytes, content_type: str) -> str:
 
 
 def _moment(name: str, text: str) -> datetime | None:
-    """Return a moment of a form, in UTC, or as long ago as it says: ``1d``."""
+    """Return a moment of a form, in UTC unless it says otherwise."""
     if not text:
         return None
-    if text in _SPANS:
-        now: datetime = current_app.extensions["m8crm"].inbox.now()
-        return now - _SPANS[text]
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(name, ["is no moment: write 2026-03-01T12:00, which is UTC"]) from None
+        moment = datetime.min.replace(tzinfo=UTC)
+    if not _FIRST <= moment.year <= _LAST:
+        raise ConfigError(name, ["is no moment: write 2026-03-01T12:00, which is UTC"])
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
