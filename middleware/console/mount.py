@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from middleware.console import static_files
 from middleware.console.access import Access
 from middleware.console.guard import csrf_token, current_viewer, set_cookie
-from middleware.console.pages import audit, lookup, overview, signing_in, traces
+from middleware.console.pages import audit, calls, event, lookup, overview, replays, sender, signing_in, traces
 from middleware.console.pages import openid as openid_pages
 from middleware.console.section import Section
 from middleware.console.words import FILTERS
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 SECTIONS: tuple[Section, ...] = (
     overview.section,
     lookup.section,
+    calls.section,
+    event.section,
+    replays.section,
+    sender.section,
     traces.section,
     audit.section,
     signing_in.section,

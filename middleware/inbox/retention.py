@@ -51,7 +51,8 @@ class Retention:
         )
         ids = [*self._in_batches(written), *(lost := self._in_batches(failed))]
         free = event.c.call_seq.is_(None)  # an event of a call that is still kept stays with it
-        set_aside = and_(event.c.state == "quarantined", event.c.received_at < (now - AFTER_FAILURE).timestamp())
+        unplanned = event.c.state.in_(("quarantined", "replaced"))
+        set_aside = and_(unplanned, event.c.received_at < (now - AFTER_FAILURE).timestamp())
         with self._database.write(is_long=True) as connection:
             unread = connection.execute(update(event).where(set_aside).values(raw=b"", reason=None, state="purged"))
             old = and_(event.c.state == "purged", event.c.received_at < (now - HASHES).timestamp(), free)

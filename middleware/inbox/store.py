@@ -92,7 +92,19 @@ class Summary:
     paused: int
 
 
-_UNFINISHED_FIRST = ("queued", "waiting", "dead", "parked", "delivered", "quarantined", "ignored", "noted", "purged")
+OWN_STATES = ("queued", "quarantined", "replaced", "purged")  # of an event that is part of no call
+_UNFINISHED_FIRST = (
+    "queued",
+    "waiting",
+    "dead",
+    "parked",
+    "delivered",
+    "quarantined",
+    "ignored",
+    "noted",
+    "replaced",
+    "purged",
+)
 _BODY = (event.c.id, event.c.sender, event.c.raw, event.c.content_type, event.c.received_at)
 
 
@@ -169,7 +181,7 @@ class Inbox:
     def find_event(self, event_id: str) -> StoredEvent | None:
         """Return the event with all attempts to write its call."""
         with self.database.read() as connection:
-            row = connection.execute(_EVENTS.where(event.c.id == event_id)).first()
+            row = connection.execute(STORED_EVENTS.where(event.c.id == event_id)).first()
             if row is None:
                 return None
             deliveries = connection.execute(select(delivery).where(delivery.c.call_seq == row.call_seq)).all()
@@ -179,7 +191,7 @@ class Inbox:
                 .where(delivery.c.call_seq == row.call_seq)
                 .order_by(attempt.c.id)
             ).all()
-        return _stored(row, deliveries, tuple(map(_attempt, tries)))
+        return stored_event(row, deliveries, tuple(map(_attempt, tries)))
 
     def list_events(
         self,
@@ -191,11 +203,11 @@ class Inbox:
         """Return the latest events that match, newest first, without their attempts."""
         with self.database.read() as connection:
             rows = connection.execute(
-                _EVENTS.where(_matches(tenant_id, state, sender)).order_by(event.c.seq.desc()).limit(limit)
+                STORED_EVENTS.where(_matches(tenant_id, state, sender)).order_by(event.c.seq.desc()).limit(limit)
             ).all()
             seqs = {row.call_seq for row in rows}
             deliveries = connection.execute(select(delivery).where(delivery.c.call_seq.in_(seqs))).all()
-        return [_stored(row, [d for d in deliveries if d.call_seq == row.call_seq]) for row in rows]
+        return [stored_event(row, [d for d in deliveries if d.call_seq == row.call_seq]) for row in rows]
 
     def list_logged(self, tenant_id: str, number: str, limit: int = 10) -> list[StoredCall]:
         """Return the latest calls of ``number`` that were written into the customer's CRM, newest first."""
@@ -300,7 +312,7 @@ def _matches(tenant_id: str | None, state: str | None, sender: str | None) -> Co
         wanted.append(event.c.tenant == tenant_id)
     if sender:
         wanted.append(event.c.sender == sender)
-    if state in ("queued", "quarantined", "purged"):
+    if state in OWN_STATES:
         wanted.append(event.c.state == state)
     elif state:
         delivered = select(delivery.c.call_seq).where(delivery.c.state == state)
@@ -327,12 +339,13 @@ def body_of(row: Any) -> Body:
     )
 
 
-_EVENTS = select(
+STORED_EVENTS = select(
     event, call.c.id.label("call_id"), call.c.state.label("call_state"), call.c.reason.label("call_reason")
 ).outerjoin(call, event.c.call_seq == call.c.seq)
 
 
-def _stored(row: Row[Any], deliveries: Sequence[Row[Any]], attempts: tuple[Attempt, ...] = ()) -> StoredEvent:
+def stored_event(row: Row[Any], deliveries: Sequence[Row[Any]], attempts: tuple[Attempt, ...] = ()) -> StoredEvent:
+    """Return what became of an event of :data:`STORED_EVENTS`, whose call has the ``deliveries``."""
     states = [d.state for d in deliveries] or [row.call_state] if row.state == "planned" else [row.state]
     waiting = [d.due_at for d in deliveries if d.state in ("waiting", "parked")]
     return StoredEvent(

@@ -55,7 +55,7 @@ event = Table(
     Column("content_type", String(100), nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("received_at", Float, nullable=False),
-    Column("state", String(16), nullable=False),  # queued, planned, quarantined, purged
+    Column("state", String(16), nullable=False),  # queued, planned, quarantined, replaced, purged
     Column("reason", Text),  # field errors as JSON; of a planned event, a remark
     Column("call_seq", ForeignKey("call.seq"), index=True),
     Index("event_queued", "state", "tenant", "seq"),
@@ -150,4 +150,21 @@ attempt = Table(
     Column("outcome", String(16), nullable=False),
     Column("error", String(64)),
     Column("words", Told, nullable=False),
+)
+
+# what somebody has delivered again, to see what becomes of it; without foreign keys: events go when they are old
+replay = Table(
+    "replay",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("tenant", String(63)),  # of whom; of several customers none
+    Column("who", String(64), nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+replay_event = Table(
+    "replay_event",
+    metadata,
+    Column("replay_id", String(32), primary_key=True),
+    Column("event_seq", NUMBER, primary_key=True, autoincrement=False),
 )

@@ -232,3 +232,39 @@ def test_where_nothing_is_nothing_is_made(run: Run, folder: Path, command: str) 
     assert "there is nothing yet" in result.stderr
     assert "m8crm demo" in result.stderr
     assert not folder.exists()
+
+
+def test_events_are_found_by_number_text_and_call(run: Run, parts: Parts) -> None:
+    """What the console finds the command line finds, too, and delivers again what it has found."""
+    one, two = _accept(parts, "a"), _accept(parts, "b", fromNumber=UNKNOWN, body="Call type: Outbound\nAn invoice.")
+    build_worker(parts).run_once()
+
+    def listed(*filters: str) -> list[str]:
+        return [event["id"] for event in told(run("events", "list", "--json", *filters))]
+
+    assert listed("--number", KNOWN) == [one]
+    assert listed("--number", "070-174 06 99", "--customer", "nordlys") == [two]
+    assert listed("--text", "INVOICE") == [two]
+    assert listed("--until", "1h") == []
+    call_id = told(run("events", "show", one, "--json"))["call_id"]
+    assert listed("--call", call_id) == [one]
+    assert told(run("events", "retry", "--text", "invoice", "--json")) == {"retried": 1}
+    assert run("events", "retry", two, "--state", "parked").exit_code == 2, "either the one or the other"
+    assert "An invoice." in run("events", "show", two, "--log").output
+
+
+def test_a_quarantined_event_is_edited_in_a_shell(run: Run, parts: Parts, tmp_path: Path) -> None:
+    """An edit that is still not understood says why and changes nothing; a right one is sent in the other's place."""
+    errors = {"startTime": ["Not a whole number in range."]}
+    stored = parts.inbox.accept("nordlys", "calllog", key="k", raw=b"{}", content_type="", errors=errors)
+    file = tmp_path / "body.json"
+    file.write_text('{"fromNumber": 7}')
+    wrong = run("events", "edit", stored.id, "--body", str(file))
+    assert wrong.exit_code == 2
+    assert "startTime" in wrong.output
+    call = {"fromNumber": KNOWN, "toNumber": "+46846500400", "duration": 1000, "startTime": 1772366400000}
+    file.write_text(json.dumps(call | {"callType": "Outbound", "body": "x"}))
+    edited = told(run("events", "edit", stored.id, "--body", str(file), "--json"))
+    assert told(run("events", "show", edited["id"], "--json"))["state"] == "queued"
+    assert told(run("events", "show", stored.id, "--json"))["state"] == "replaced"
+    assert run("events", "edit", stored.id, "--body", str(file)).exit_code == 2

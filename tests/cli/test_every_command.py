@@ -33,7 +33,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     """Every command that people are told of is there."""
     wanted = "demo,serve,worker,check,tenant add,tenant list,tenant secret,tenant show"
     wanted += ",lookup,trace,cache forget,trigger"
-    wanted += ",events list,events show,events retry,adapters,export,forget"
+    wanted += ",events list,events show,events retry,events edit,adapters,export,forget"
     wanted += ",recordings list,recordings revoke,recordings fetch,alarms list,alarms test,metrics"
     wanted += ",tenant connect,tenant disconnect,tokens rotate"
     wanted += ",database status,database upgrade,adapter new,adapter check,adapter record,adapter try"

@@ -344,3 +344,19 @@ def _create_console() -> None:
     op.create_index("console_audit_at", "console_audit", ["at"], if_not_exists=True)
     op.create_index("console_audit_action", "console_audit", ["action", "at"], if_not_exists=True)
     op.create_index("console_audit_customer", "console_audit", ["customer", "id"], if_not_exists=True)
+    op.create_table(
+        "replay",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("tenant", sa.String(length=63)),
+        sa.Column("who", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "replay_event",
+        sa.Column("replay_id", sa.String(length=32), nullable=False),
+        sa.Column("event_seq", NUMBER, autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("replay_id", "event_seq"),
+        if_not_exists=True,
+    )
