@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, update
 
 from middleware.inbox.store import Body, Inbox, StoredEvent, body_of
 from middleware.inbox.tables import attempt, call, delivery, event, logged_call, mark
@@ -117,8 +117,9 @@ class Retention:
     def _calls(self, before: Any, state: str, *, is_in: bool = True) -> ColumnElement[bool]:
         """Return calls of which nothing waits, with or without a delivery in ``state``, silent since ``before``."""
         mine = delivery.c.call_seq == call.c.seq
-        waits = exists().where(mine, delivery.c.state.in_(("waiting", "parked")))
-        has = exists().where(mine, delivery.c.state == state)
+        its_state = func.coalesce(delivery.c.state, "")  # else SQLite looks through all rows with the state, each time
+        waits = exists().where(mine, its_state.in_(("waiting", "parked")))
+        has = exists().where(mine, its_state == state)
         spoke = exists().where(event.c.call_seq == call.c.seq, event.c.received_at >= before.timestamp())
         return and_(~waits, has if is_in else ~has, ~spoke)
 
