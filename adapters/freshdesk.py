@@ -66,6 +66,7 @@ class FreshdeskAdapter(CRMAdapter[FreshdeskSettings]):
     label = "Freshdesk"
     settings_type = FreshdeskSettings
     log_format = "html"
+    knows_contact_ids = True
     budget = Budget(200, timedelta(minutes=1))  # of the smallest plan, which has 20 ticket lists a minute beside it
 
     def __init__(self, settings: FreshdeskSettings) -> None:

@@ -1,4 +1,4 @@
-"""HubSpot: CRM API v3, with the token of a private app or a service key.
+"""HubSpot: CRM API v3, with the token of a private app or a service key, or OAuth2.
 
 Sources: developers.hubspot.com (CRM API, objects, search, owners, properties, private apps) and HubSpot's OpenAPI
 files.  Not verified against a live account: the links to a single activity (``engagement=``), and that a search finds
@@ -18,6 +18,7 @@ from middleware.crm.auth import AuthBase, bearer
 from middleware.crm.base import Context, CRMAdapter, Finding, Response
 from middleware.crm.budget import Budget
 from middleware.crm.mapping import Reader
+from middleware.crm.oauth import OAuth2
 from middleware.crm.owner import find_owner
 from middleware.crm.quote import is_decimal, url_segment
 from middleware.crm.reading import columns, number, records, required, row, scalar, text, texts, value
@@ -100,7 +101,7 @@ class HubSpotSettings:
     token may not read.  ``key_property`` is the property, of calls and tasks, whose values are unique; empty for none.
     """
 
-    token: Secret
+    token: Secret | None = None
     portal: str = ""
     app: str = "app"
     phones: tuple[str, ...] = ("phone", "mobilephone")
@@ -116,6 +117,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
     settings_type = HubSpotSettings
     base_url = "https://api.hubapi.com"
     log_format = "html"
+    knows_contact_ids = True
     budget = Budget(100, timedelta(seconds=10))  # private app, Free and Starter; searches have 5 a second beside it
 
     def __init__(self, settings: HubSpotSettings) -> None:
@@ -126,9 +128,21 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
         if not 1 <= len(settings.phones) <= 3:
             raise ValueError("phones: name one to three properties; HubSpot searches no more at once")
 
-    def auth(self) -> AuthBase:
-        """Sign with the token."""
-        return bearer(self.settings.token)
+    def auth(self) -> AuthBase | None:
+        """Sign with the token, where there is one."""
+        return bearer(self.settings.token) if self.settings.token else None
+
+    def oauth2(self) -> OAuth2:
+        """Ask for what the shown activities need; HubSpot's old name of an ended grant is known, too."""
+        types = [scope for kind, scope in SCOPES.items() if kind in self.settings.activities]
+        return OAuth2(
+            authorize_url="https://app.hubspot.com/oauth/authorize",
+            token_url="https://api.hubapi.com/oauth/v3/token",  # noqa: S106 - an address
+            scopes=("oauth", READ, WRITE, "crm.objects.owners.read", *types),
+            client_auth="client_secret_post",
+            replaces="token",
+            ended=("invalid_grant", "BAD_REFRESH_TOKEN"),
+        )
 
     def classify(self, response: Response) -> CRMError | None:
         """Return for how long to wait: HubSpot names the limit, and seldom the time."""
@@ -237,7 +251,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
 
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Read the list of all, or search for what was changed; deleted contacts are not told."""
-        after = ""
+        after = ctx.bookmark.place
         while True:
             answer = self._changed(since, after, ctx) if since else self._listed(after, ctx)
             contacts = self._contacts(records(answer, "results"))
@@ -248,6 +262,7 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
             if since and after.isdecimal() and int(after) >= MOST_FOUND:
                 latest = contacts[-1].updated_at if contacts else None
                 since, after = (latest if latest and latest > since else None), ""
+            ctx.bookmark.place = after
 
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Read one record of each kind, the key properties, and what the token may do; nothing is written."""
@@ -256,6 +271,8 @@ class HubSpotAdapter(CRMAdapter[HubSpotSettings]):
         yield try_reading("read owners (scope crm.objects.owners.read)", "crm/v3/owners", ctx)
         for kind in ("calls", "tasks") if self.settings.key_property else ():
             yield self._key_finding(kind, ctx)
+        if self.settings.token is None:  # who authorised us saw the scopes
+            return
         token = {"tokenKey": self.settings.token.reveal()}
         try:
             told = texts(ctx.http.post("oauth/v2/private-apps/get/access-token-info", json=token).json(), "scopes")

@@ -1,4 +1,4 @@
-"""Pipedrive: API v2, and v1 where there is no v2 (notes, call logs, users), with a user's API token.
+"""Pipedrive: API v2, and v1 where there is no v2 (notes, call logs, users), with a user's API token or OAuth2.
 
 Sources: Pipedrive's OpenAPI files (v1, v2) and developers.pipedrive.com.  Not verified against a live account: that
 a search by phone disregards how a number is written (other clients rely on it), that the note of a call log is that
@@ -16,12 +16,13 @@ from html import escape
 from typing import Any
 
 from middleware.crm.auth import AuthBase, HeaderAuth
-from middleware.crm.base import Context, CRMAdapter, Finding, Response
+from middleware.crm.base import Bookmark, Context, CRMAdapter, Finding, Response
 from middleware.crm.budget import Budget
 from middleware.crm.form import FileForm
 from middleware.crm.limits import rate_limited
 from middleware.crm.mapping import Reader
 from middleware.crm.mark import is_marked, mark
+from middleware.crm.oauth import OAuth2
 from middleware.crm.owner import find_owner
 from middleware.crm.quote import check_subdomain, decimal_id, is_decimal, url_segment
 from middleware.crm.reading import columns, records, required, row, scalar, text, value
@@ -58,7 +59,7 @@ ACTIVITY = columns("header=subject body=note done venue=location.value")
 class PipedriveSettings:
     """The ``[[crm]]`` table of a customer whose CRM is Pipedrive; ``company`` is what stands before .pipedrive.com."""
 
-    token: Secret
+    token: Secret | None = None
     company: str
 
 
@@ -70,6 +71,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     settings_type = PipedriveSettings
     number_forms = ("suffix", "e164", "national")
     log_format = "html"
+    knows_contact_ids = True
     budget = Budget(20, timedelta(seconds=2))  # of the smallest plan; each day has its tokens beside it
 
     def __init__(self, settings: PipedriveSettings) -> None:
@@ -81,9 +83,18 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         """The company's own address."""
         return f"https://{self.settings.company}.pipedrive.com"
 
-    def auth(self) -> AuthBase:
-        """Sign with the token."""
-        return HeaderAuth("x-api-token", self.settings.token)
+    def auth(self) -> AuthBase | None:
+        """Sign with the token, where there is one."""
+        return HeaderAuth("x-api-token", self.settings.token) if self.settings.token else None
+
+    def oauth2(self) -> OAuth2:
+        """Ask for what the app was given in Pipedrive's developer hub: its links name no scopes."""
+        return OAuth2(
+            authorize_url="https://oauth.pipedrive.com/oauth/authorize",
+            token_url="https://oauth.pipedrive.com/oauth/token",  # noqa: S106 - an address
+            replaces="token",
+            revoke_url="https://oauth.pipedrive.com/oauth/revoke",
+        )
 
     def classify(self, response: Response) -> CRMError | None:
         """Return for how long to wait, which Pipedrive says in a header of its own."""
@@ -216,7 +227,7 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Read all persons, or those that were changed; a deleted one comes without numbers."""
         asked = {"updated_since": f"{_utc(since, 'T')}Z", "sort_by": "update_time"} if since else {"sort_by": "id"}
-        for one in self._pages(f"{V2}/persons", asked, ctx):
+        for one in self._pages(f"{V2}/persons", asked, ctx, ctx.bookmark):
             contact = self._contact(one)
             yield replace(contact, numbers=()) if scalar(one, "is_deleted") else contact
 
@@ -249,13 +260,16 @@ class PipedriveAdapter(CRMAdapter[PipedriveSettings]):
         when = f"{day}T{hour}" if day and hour else day or text(one, "add_time")
         return {**row(one, ACTIVITY), "timestamp": when, "link": self._page("activities", text(one, "id"))}
 
-    def _pages(self, path: str, asked: dict[str, str], ctx: Context) -> Iterator[dict[str, Any]]:
-        cursor = ""
+    def _pages(
+        self, path: str, asked: dict[str, str], ctx: Context, bookmark: Bookmark | None = None
+    ) -> Iterator[dict[str, Any]]:
+        reached = bookmark or Bookmark()
         while True:
-            page = ctx.http.get(path, params={**asked, "limit": PAGE, **({"cursor": cursor} if cursor else {})}).json()
+            cursor = {"cursor": reached.place} if reached.place else {}
+            page = ctx.http.get(path, params={**asked, "limit": PAGE, **cursor}).json()
             yield from records(page, "data")
-            cursor = text(page, "additional_data.next_cursor")
-            if not cursor:
+            reached.place = text(page, "additional_data.next_cursor")
+            if not reached.place:
                 return
 
     def _owner(self, field: str, owner: str | None, ctx: Context) -> dict[str, int]:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -63,8 +63,11 @@ PARAMETERS: dict[str, frozenset[str]] = {
     "attach_recording": RECORDING | {"name", "content_type", "size", "data"},
     "has_recording": RECORDING,
     "create_task": CALL | {"task_key", "text"},
+    "iter_contacts": frozenset({"since", "limit", "offset"}),
 }
 MAX_ROWS = 200
+PAGE, OVERLAP = 2000, 100  # rows of iter_contacts: what is deleted meanwhile moves the others to an earlier page
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_RECORDING = 32 * 1024 * 1024  # bytes: drivers want a value as a whole
 SQLITE_REFUSES = r"no such |near |incomplete input|wrong number of"  # it calls a wrong query operational
 POOL_SECONDS = 2.0  # to wait for a free connection
@@ -166,6 +169,17 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         number = ContactNumber(number=str(draft.number))
         return Contact(id=created.external_id, display_name=draft.display_name, numbers=(number,))
 
+    def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
+        """Run ``iter_contacts`` page by page; a contact of several rows may be cut off at both ends of a page."""
+        reader, offset, is_last = self._reader("iter_contacts"), int(ctx.bookmark.place or 0), False
+        while not is_last:
+            parameters = {"since": (since or BEGINNING).astimezone(UTC).isoformat(), "limit": PAGE, "offset": offset}
+            rows = self._run("iter_contacts", parameters, ctx, most=PAGE).rows
+            is_last = len(rows) < PAGE
+            yield from reader.contacts(rows)[1 if offset else 0 : None if is_last else -1]
+            offset += PAGE - OVERLAP
+            ctx.bookmark.place = str(offset)
+
     def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
         """Run ``create_task``; a unique ``:task_key`` in the database makes a second one harmless."""
         self._run("create_task", {**_call(call, contact), "task_key": call.task_key(text), "text": text}, ctx)
@@ -205,11 +219,13 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Run every query that finds something, with a number and an id that nobody has; nothing is written."""
         for name in self._queries:
-            if name.startswith("find_"):
+            if name.startswith(("find_", "iter_")):
                 yield self._check(name, ctx)
 
     def _check(self, query: str, ctx: Context) -> Finding:
-        nobody = dict.fromkeys(PARAMETERS[query], "0")
+        nobody: dict[str, object] = dict.fromkeys(PARAMETERS[query], "0")
+        if query == "iter_contacts":
+            nobody = {"since": BEGINNING.isoformat(), "limit": 1, "offset": 0}
         try:
             columns = self._run(query, nobody, ctx).columns
         except CRMError as error:
@@ -233,7 +249,7 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
     def _reader(self, query: str) -> Reader:
         return Reader(where=f"queries.{query}", zone=self._zone)
 
-    def _run(self, query: str, parameters: Mapping[str, object], ctx: Context) -> _Result:
+    def _run(self, query: str, parameters: Mapping[str, object], ctx: Context, most: int = MAX_ROWS) -> _Result:
         """Run one query in a transaction of its own; every failure is a ``CRMError`` without its parameters."""
         clause = self._queries[query]
         wanted = {name: _storable(parameters[name]) for name in clause.compile().params}
@@ -243,7 +259,7 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
                     result = connection.execute(clause, wanted)
                     if not result.returns_rows:
                         return _Result()
-                    rows = [row._asdict() for row in result.fetchmany(MAX_ROWS)]
+                    rows = [row._asdict() for row in result.fetchmany(most)]
                     return _Result(columns=tuple(result.keys()), rows=rows)
             except exc.SQLAlchemyError as error:
                 raise _error(error, query, ctx.deadline) from None
@@ -314,6 +330,8 @@ def _compile(name: str, query: str) -> TextClause:
     if unknown:
         known = ", ".join(f":{parameter}" for parameter in sorted(PARAMETERS[name]))
         raise ValueError(f"queries.{name}: unknown parameter :{min(unknown)}; known: {known}")
+    if name == "iter_contacts" and not {"limit", "offset"} <= clause.compile().params.keys():
+        raise ValueError(f"queries.{name}: end it with ORDER BY id LIMIT :limit OFFSET :offset")
     return clause
 
 

@@ -85,6 +85,7 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
     label = "Upsales"
     settings_type = UpsalesSettings
     base_url = "https://integration.upsales.com/api/v2"
+    knows_contact_ids = True
     budget = Budget(200, timedelta(seconds=10))
 
     def auth(self) -> AuthBase:
@@ -183,13 +184,13 @@ class UpsalesAdapter(CRMAdapter[UpsalesSettings]):
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Read all contacts in the order of their ids, as Upsales advises; an inactive one comes without numbers."""
         asked = {"sort": "id", "limit": str(PAGE), **({"modDate": f"gte:{_utc(since)}"} if since else {})}
-        last = "0"
+        last = ctx.bookmark.place or "0"
         while True:
             page = records(ctx.http.get("contacts", params={**asked, "id": f"gt:{last}"}).json(), "data")
             yield from map(_contact, page)
             if len(page) < PAGE:
                 return
-            last = required(page[-1], "id")
+            ctx.bookmark.place = last = required(page[-1], "id")
 
     def check(self, ctx: Context) -> Iterable[Finding]:
         """Read one record of each kind, and what the settings name; nothing is written."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from flask import Flask, Response, g
@@ -15,6 +17,7 @@ from middleware import __version__, failpoints
 from middleware.console.access import build_access
 from middleware.console.mount import mount as mount_console
 from middleware.crm.account import Accounts
+from middleware.crm.oauth import OAuthClient
 from middleware.crm.redis_budget import RedisBudget
 from middleware.delivery.history import logged_calls
 from middleware.delivery.parked import ParkedCalls
@@ -24,6 +27,8 @@ from middleware.errors import ConfigError
 from middleware.generations import Generations
 from middleware.inbox.due import Due
 from middleware.inbox.store import Inbox
+from middleware.index.lane import IndexLane
+from middleware.index.store import NumberStore
 from middleware.installation_key import load_key
 from middleware.logs import configure_logs
 from middleware.lookup.card import Hit, Result
@@ -41,7 +46,7 @@ from middleware.recordings.store import open_store
 from middleware.settings import ROOT, Settings, load_settings
 from middleware.shared_store import SharedStore
 from middleware.tenants.registry import Tenants
-from middleware.web import docs, events, health, lookup
+from middleware.web import docs, events, health, lookup, oauth
 from middleware.web import recordings as recording_links
 from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
@@ -49,6 +54,10 @@ from middleware.web.guesses import Guesses
 from middleware.web.problems import ProblemApi, respond
 from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
+
+if TYPE_CHECKING:  # an extra
+    from middleware.oauth.connections import Connections
+    from middleware.oauth.tokens import StoredTokens
 
 log = structlog.get_logger("m8crm")
 TRIALS = 8  # searches that people try at the same time, per process
@@ -67,7 +76,10 @@ class Parts:
     traces: TraceLog
     recordings: Recordings
     counts: Counts
+    index: NumberStore
     guesses: Guesses
+    accounts: Accounts
+    connections: Connections | None = None
     shared: SharedAnswers | None = None
 
     def close(self) -> None:
@@ -94,15 +106,18 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
     traces = TraceLog(settings.data / "traces.db", key=key, after_batch=counts.publish)
     store = SharedStore(settings.redis_url, key=key) if settings.redis_url else None
     share = partial(RedisBudget, store) if store else None
-    accounts = Accounts(settings.data / "accounts", share=share, counts=counts)
+    tokens, connections = _oauth(settings, inbox, key, lambda *crm: _client_of(tenants, *crm))
+    accounts = Accounts(settings.data / "accounts", share=share, counts=counts, tokens=tokens)
     shared = SharedAnswers(store, generations) if store and shares_answers else None
-    tenants = Tenants(settings.customers, accounts=accounts)
+    tenants = Tenants(settings.customers, accounts=accounts, good=settings.data / "customers-good")
     kept = open_store(settings.recordings, settings.data)
     recordings = Recordings(inbox, tenants, kept, key=key, public_url=settings.public_url)
+    index = NumberStore(inbox)
     lookups = LookupService(
         dump=dump_card,
         generations=generations,
         own_calls=partial(logged_calls, inbox, recordings),
+        index=index,
         shared=shared,
         keep_trace=partial(_looked_up, counts, traces, ParkedCalls(inbox)),
         limits=Limits(cache_bytes=settings.cache_bytes, searches=settings.threads),
@@ -119,9 +134,35 @@ def build_parts(settings: Settings, *, shares_answers: bool = True) -> Parts:
         traces=traces,
         recordings=recordings,
         counts=counts,
+        index=index,
         guesses=Guesses(settings.trusted_proxies),
+        accounts=accounts,
+        connections=connections,
         shared=shared,
     )
+
+
+def _oauth(
+    settings: Settings, inbox: Inbox, key: bytes, find: Callable[[str, str], OAuthClient | None]
+) -> tuple[StoredTokens | None, Connections | None]:
+    """Return what keeps and renews tokens, and what asks for them; nothing where the extra is not installed."""
+    if find_spec("authlib") is None or find_spec("cryptography") is None:
+        return None, None
+    from middleware.oauth.connections import Connections  # noqa: PLC0415 - an extra
+    from middleware.oauth.grants import Grants  # noqa: PLC0415
+    from middleware.oauth.protocol import Protocol  # noqa: PLC0415
+    from middleware.oauth.tokens import StoredTokens  # noqa: PLC0415
+    from middleware.oauth.vault import Vault  # noqa: PLC0415
+
+    vault, protocol = Vault(Path(settings.token_keys)), Protocol()
+    grants = Grants(inbox.database, vault, inbox.now)
+    return StoredTokens(grants, protocol), Connections(inbox.database, vault, grants, protocol, key=key, find=find)
+
+
+def _client_of(tenants: Tenants, customer: str, crm: str) -> OAuthClient | None:
+    tenant = tenants.get(customer)
+    source = tenant.source(crm) if tenant else None
+    return source.client if source else None
 
 
 def _looked_up(
@@ -159,6 +200,7 @@ def build_worker(parts: Parts) -> Worker:
         parts.tenants,
         on_delivered=parts.lookups.change,
         media=parts.recordings,
+        index=parts.index,
         counts=parts.counts,
         attachments=parts.recordings.attachments,
         patience=Patience(
@@ -170,6 +212,11 @@ def build_worker(parts: Parts) -> Worker:
 def build_lane(parts: Parts, outside: Outside | None = None) -> FetchLane:
     """Return the lane that fetches recordings before their links die."""
     return FetchLane(parts.recordings, outside=outside, changed=Due(parts.inbox).compose_again, counts=parts.counts)
+
+
+def build_index_lane(parts: Parts) -> IndexLane:
+    """Return the lane that keeps the number indexes."""
+    return IndexLane(parts.inbox, parts.tenants)
 
 
 def build_watch(parts: Parts) -> Watch:
@@ -211,6 +258,7 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     api.register_blueprint(events.blueprint)
     app.register_blueprint(recording_links.blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(oauth.blueprint)
     app.register_blueprint(docs.blueprint)
     if settings.console:
         mount_console(app, build_access(parts.inbox, parts.key), build_trial(parts))

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from middleware.app import build_lane, build_watch, build_worker
+from middleware.app import build_index_lane, build_lane, build_watch, build_worker
 
 log = structlog.get_logger("m8crm")
 _at_the_end: list[Callable[[], None]] = []  # the last one first
@@ -21,7 +21,7 @@ def start_delivery(app: Any) -> None:
     try:
         parts = app.extensions["m8crm"]
         _at_the_end.append(parts.counts.publish)
-        others = (build_worker(parts), build_lane(parts)) if parts.settings.delivery else ()
+        others = (build_worker(parts), build_lane(parts), build_index_lane(parts)) if parts.settings.delivery else ()
         for one in (build_watch(parts), *others):
             one.start()
             _at_the_end.append(one.stop)

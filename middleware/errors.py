@@ -5,6 +5,7 @@
     M8CRMError
     ├── ConfigError              a person must mend a file or a variable; the last good version stays in use
     ├── FailpointError           a tester wants it so (failpoints.py)
+    ├── VaultError               tokens cannot be decrypted: a machine lacks the key
     ├── StorageError             the inbox cannot keep an event: 503, the sender tries again
     ├── RecordingError           a recording cannot be fetched now: tried again until its link dies
     │   └── RecordingRefusedError    … or will never be: tried no more
@@ -14,10 +15,14 @@
         │   ├── CRMUnavailableError      refused, reset, 5xx: the outcome of a write is unknown
         │   └── RateLimitedError         429: wait ``retry_after``, no attempt is used up
         │       └── NotAskedError            the same, and nothing was sent: it is still the CRM's pause
+        │           ├── NoTokenError             … or its token has run out and cannot be renewed now
         │           ├── BudgetError              … or our own budget for the account is used up
-        │           └── BreakerOpenError         … or the CRM has failed time and again
+        │           ├── BreakerOpenError         … or the CRM has failed time and again
+        │           └── IndexNotReadyError       … or it finds nobody by number, and our index cannot tell yet
+        ├── CRMShrunkError           it lists less than half of its contacts: the index keeps them until a person acts
         ├── CRMResponseError         an answer nobody can read: a few more tries, then a dead letter
         ├── CRMAuthError             401, 403: the customer's deliveries pause until a person acts
+        │   └── NotConnectedError        the CRM was never authorised (OAuth2), or has ended that
         ├── CRMRejectedError         any other 4xx: a dead letter at once, with the vendor's text
         │   └── CRMNotFoundError         404, 410: the record is not there (any more)
         └── UnsupportedError         the CRM has no such thing: a dead letter at once
@@ -63,6 +68,10 @@ class StorageError(M8CRMError):
     """The inbox could not store or read; nothing was acknowledged."""
 
 
+class VaultError(M8CRMError):
+    """What is encrypted in the database cannot be read with the keys that this machine has."""
+
+
 class RecordingError(M8CRMError):
     """A recording could not be fetched; it may work later."""
 
@@ -103,6 +112,10 @@ class NotAskedError(RateLimitedError):
     """We spare the CRM for now; nothing was sent."""
 
 
+class NoTokenError(NotAskedError):
+    """The CRM's access token has run out, and there is no other one now."""
+
+
 class BudgetError(NotAskedError):
     """The budget of the CRM's account is used up."""
 
@@ -111,12 +124,28 @@ class BreakerOpenError(NotAskedError):
     """The CRM failed so often that it is left alone for a while."""
 
 
+class IndexNotReadyError(NotAskedError):
+    """The CRM cannot search by number, and our index of its numbers is not built or too old to say "nobody"."""
+
+
+class CRMShrunkError(CRMError):
+    """The CRM lists less than half of the contacts that it had; ``m8crm index drop`` believes it."""
+
+
 class CRMResponseError(CRMError):
     """The CRM answered something that cannot be read."""
 
 
 class CRMAuthError(CRMError):
-    """The CRM refuses our credentials or a right is missing."""
+    """The CRM refuses our credentials or a right is missing; ``is_unauthorized``: it said 401."""
+
+    def __init__(self, message: str, *, vendor_text: str | None = None, is_unauthorized: bool = False) -> None:
+        super().__init__(message, vendor_text=vendor_text)
+        self.is_unauthorized = is_unauthorized
+
+
+class NotConnectedError(CRMAuthError):
+    """A person must authorise us at the CRM: ``m8crm tenant connect``."""
 
 
 class CRMRejectedError(CRMError):
@@ -136,10 +165,14 @@ _WORDS = {
     CRMUnavailableError: "it could not be reached, or answered with a fault of its own",
     RateLimitedError: "it wants to be asked less often",
     NotAskedError: "it wants a pause",
+    NoTokenError: "its token has run out and cannot be renewed now",
     BudgetError: "the budget of requests to it is used up",
     BreakerOpenError: "it failed time and again and is left alone for a while",
+    IndexNotReadyError: "it cannot search by number, and its index is not built or too old; see m8crm index status",
+    CRMShrunkError: "it lists less than half of its contacts; m8crm index drop believes it",
     CRMResponseError: "its answer cannot be read",
     CRMAuthError: "it refuses the credentials, or a right is missing",
+    NotConnectedError: "it is not connected, or not any more: m8crm tenant connect",
     CRMRejectedError: "it refuses the request",
     CRMNotFoundError: "it does not have the record, or not any more",
     UnsupportedError: "it has no such thing",

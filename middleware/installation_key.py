@@ -17,14 +17,29 @@ KEY_BYTES = 32
 def load_key(data: Path) -> bytes:
     """Return the key in ``data/key``; made at first use, readable by its owner only, once for all processes."""
     path = data / "key"
-    data.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        handle, draft = tempfile.mkstemp(dir=data)  # mode 0600
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was first: his key it is
-            os.link(draft, path)
-        Path(draft).unlink()
+        make_once(path, secrets.token_bytes(KEY_BYTES))
     return path.read_bytes()
+
+
+def make_once(path: Path, content: bytes) -> None:
+    """Write the file, readable by its owner only, unless there is one: of several processes one does."""
+    draft = _draft(path, content)
+    with suppress(FileExistsError):  # another process was first: what he wrote it is
+        os.link(draft, path)
+    draft.unlink()
+
+
+def replace_secret(path: Path, content: bytes) -> None:
+    """Write the file anew in one step, readable by its owner only."""
+    _draft(path, content).replace(path)
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(draft)

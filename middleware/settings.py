@@ -36,6 +36,7 @@ class Settings:
     oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
     ``attempt``: seconds that one try to write a call into a CRM may take.  ``lease``: seconds after which another
     worker goes on with what a silent one has begun.  ``console``: whether there are pages for people.
+    ``token_keys``: the file with the keys of the OAuth2 tokens in the database.
     ``fail_at``: for testers, see :mod:`middleware.failpoints`.
     """
 
@@ -64,6 +65,7 @@ class Settings:
     attempt: float = 10.0
     lease: float = 30.0
     console: bool = False
+    token_keys: str = ""
     fail_at: str | None = None
 
 
@@ -113,6 +115,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "attempt": env.float("ATTEMPT", 10.0, validate=Range(min=0, min_inclusive=False)),
         "lease": env.float("LEASE", 30.0),
         "console": env.bool("CONSOLE", False),
+        "token_keys": ("" if data else env.str("TOKEN_KEYS", "")) or str(folder.resolve() / "token.keys"),
         "fail_at": env.str("FAIL_AT", "", validate=_is_failpoint) or None,
     }
     try:

@@ -20,7 +20,8 @@ from werkzeug.test import TestResponse
 
 from middleware.app import Parts, build_worker, create_app
 from middleware.demo.data import DemoCustomer, build_demo
-from middleware.inbox.database import open_database
+from middleware.inbox.database import Database, open_database
+from middleware.inbox.postgresql import PostgreSQL
 from middleware.settings import load_settings
 from tests.postgres import PostgresServer
 
@@ -135,9 +136,10 @@ def own_postgres(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of an inbox's database, on both engines in turn."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of an inbox's database, on both engines in turn; leases go by the clock that a test moves."""
     if request.param == "postgresql":
+        monkeypatch.setattr(PostgreSQL, "lease_clock", Database.lease_clock)
         return str(request.getfixturevalue("own_postgres"))
     return f"sqlite:///{tmp_path / 'inbox.db'}"
 

@@ -14,8 +14,10 @@ from middleware.cli import (
     console,
     customers,
     database,
+    index,
     lookups,
     monitoring,
+    oauth,
     privacy,
     recordings,
     running,
@@ -60,6 +62,8 @@ for command in (
     *monitoring.COMMANDS,
     *console.COMMANDS,
     *database.COMMANDS,
+    *index.COMMANDS,
     *adapter.COMMANDS,
+    *oauth.COMMANDS,
 ):
     main.add_command(command)

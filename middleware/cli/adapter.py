@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from middleware.cli.output import json_option, print_json, settings_of
+from middleware.cli.output import json_option, parts_of, print_json, settings_of
 from middleware.errors import ConfigError, place_of
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def record(ctx: click.Context, customer: str, number: str, source: str | None, i
     from middleware.testing.conformance.exchanges import dump_exchanges
     from middleware.testing.conformance.recording import record_lookup
 
-    tenant = load_tenant(settings_of(ctx).customers / f"{customer}.toml")
+    tenant_file = settings_of(ctx).customers / f"{customer}.toml"
+    tenant = load_tenant(tenant_file)
     names = [each.name for each in tenant.sources]
     chosen = [each for each in tenant.sources if source in (None, each.name)]
     if not chosen:
@@ -145,7 +146,10 @@ def record(ctx: click.Context, customer: str, number: str, source: str | None, i
         raise ConfigError(customer, [f"{chosen[0].name} is not asked by HTTP, so there is nothing to record"])
     if into.exists():
         raise ConfigError(str(into), ["is there already, and stays as it is; --into names another file"])
-    recorded = record_lookup(chosen[0].adapter, number, tenant.region)
+    if chosen[0].client:  # it has tokens, in the database
+        tenant = load_tenant(tenant_file, parts_of(ctx).accounts)
+        chosen = [each for each in tenant.sources if each.name == chosen[0].name]
+    recorded = record_lookup(chosen[0].adapter, number, tenant.region, chosen[0].account.auth)
     into.write_text(dump_exchanges(recorded.exchanges), encoding="utf-8")
     told = {"file": str(into), "exchanges": len(recorded.exchanges), "failed": recorded.failed}
     if as_json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from middleware.cli.output import json_option, print_json, settings_of
+from middleware.cli.output import json_option, parts_of, print_json, settings_of
 from middleware.cli.server import public_url
 from middleware.errors import ConfigError, CRMError, place_of
 
@@ -32,7 +32,7 @@ def check(ctx: click.Context, live: bool, as_json: bool) -> None:
     folder = settings_of(ctx).customers
     found = [_finding(where, False, why) for where, why in broken_adapters().items()]
     for path in sorted(folder.glob("*.toml")):
-        found += _check_file(path, live)
+        found += _check_file(ctx, path, live)
     is_right = all(finding["ok"] for finding in found)
     if as_json:
         print_json({"folder": str(folder), "ok": is_right, "findings": found})
@@ -49,7 +49,7 @@ def _finding(where: str, ok: bool, message: str) -> dict[str, Any]:
     return {"where": where, "ok": ok, "message": message}
 
 
-def _check_file(path: Path, live: bool) -> list[dict[str, Any]]:
+def _check_file(ctx: click.Context, path: Path, live: bool) -> list[dict[str, Any]]:
     from middleware.tenants.config import TENANT_ID, load_tenant
 
     if not TENANT_ID.fullmatch(path.stem):
@@ -63,6 +63,8 @@ def _check_file(path: Path, live: bool) -> list[dict[str, Any]]:
         return [_finding(path.name, False, f"an adapter breaks on it ({type(error).__name__} at {place_of(error)})")]
     hint = "is right" if tenant.sources else "is right; no [[crm]] is connected yet, so every lookup is a miss"
     found = [_finding(path.name, True, hint)]
+    if live and any(source.client for source in tenant.sources):  # it has tokens, in the database
+        tenant = load_tenant(path, parts_of(ctx, makes_data=True).accounts)
     for source in tenant.sources if live else ():
         found += _check_crm(tenant, source)
     return found
@@ -218,18 +220,24 @@ def tenant_secret(
 @click.pass_context
 def tenant_show(ctx: click.Context, tenant_id: str, as_json: bool) -> None:
     """Show what to register with each sender; secrets are known by their digests alone."""
+    from middleware.cli.oauth import describe_access
     from middleware.tenants import files
 
     known = files.list_secrets(settings_of(ctx).customers, tenant_id)
     places = _places(ctx, tenant_id, "SECRET")
+    access = describe_access(ctx, tenant_id)
     if as_json:
-        print_json({name: {**place, "secrets": known.get(place["receiver"], [])} for name, place in places.items()})
+        told = {name: {**place, "secrets": known.get(place["receiver"], [])} for name, place in places.items()}
+        print_json({**told, **({"oauth2": access} if access else {})})
         return
     for name, place in places.items():
         receiver = place["receiver"]
         secrets = ", ".join(known.get(receiver, [])) or f"none: m8crm tenant secret {tenant_id} --receiver {receiver}"
         click.echo(f"{name:<10} {place['url']}")
         click.echo(f"{'':<10} {place['credential']}, secrets: {secrets}")
+    for one in access:
+        todo = "" if one["state"] == "connected" else f"; m8crm tenant connect {tenant_id} {one['crm']}"
+        click.echo(f"{one['crm']:<10} {one['state']} by OAuth2{todo}")
 
 
 def _places(ctx: click.Context, tenant_id: str, secret: str) -> dict[str, dict[str, str]]:

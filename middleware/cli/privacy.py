@@ -45,7 +45,9 @@ def export(ctx: click.Context, customer: str, number: str, as_json: bool) -> Non
     found = parts.recordings.find(customer, sorted(call_ids), str(asked))
     kept = [_recording(parts.recordings, recording) for recording in found]
     lookups = [trace.document() for trace in traces]
-    print_json({"customer": customer, "events": calls, "recordings": kept, "lookups": lookups})
+    indexed = [{"crm": crm, **asdict(contact)} for crm, contact in parts.index.list_contacts(customer, str(asked))]
+    told = {"events": calls, "recordings": kept, "lookups": lookups, "indexed_contacts": indexed}
+    print_json({"customer": customer, **told})
 
 
 def _recording(recordings: Recordings, recording: Recording) -> dict[str, Any]:
@@ -63,7 +65,8 @@ def _recording(recordings: Recordings, recording: Recording) -> dict[str, Any]:
 def forget(ctx: click.Context, customer: str, number: str, yes: bool, as_json: bool) -> None:
     """Remove for good all that is kept of a number: calls, even if they wait, recordings, answers and traces.
 
-    What a CRM has stays: it is not ours.
+    What a CRM has stays: it is not ours.  A number index brings a contact anew while its CRM has him: remove him there
+    first.
     """
     from middleware.delivery.calls import speaks_of
     from middleware.inbox.retention import Retention
@@ -79,9 +82,8 @@ def forget(ctx: click.Context, customer: str, number: str, yes: bool, as_json: b
         print_json(told)
     else:
         click.echo(
-            "Removed: {events} events of {calls} calls, {recordings} recordings, {lookups} traces of lookups.".format(
-                **told
-            )
+            "Removed: {events} events of {calls} calls, {recordings} recordings, {lookups} traces of lookups, "
+            "{indexed_contacts} indexed contacts.".format(**told)
         )
     if not told["answers_everywhere"]:
         raise ConfigError("M8CRM_REDIS_URL", ["Redis is down, so its answers stay up to a day: do it again"])
@@ -102,12 +104,14 @@ def forget_number(parts: Parts, tenant: Tenant, number: PhoneNumber) -> dict[str
     def forget_recordings(call_ids: Sequence[str]) -> None:
         counted.append(parts.recordings.forget(tenant.id, call_ids, str(number)))
 
+    indexed = parts.index.forget(tenant.id, str(number))
     removed = Retention(parts.inbox).forget(tenant.id, speaks_of(number, tenant), first=forget_recordings)
     forget_recordings(removed.call_ids)
     return {
         "events": removed.events,
         "calls": len(removed.call_ids),
         "recordings": sum(counted),
+        "indexed_contacts": indexed,
         "lookups": parts.traces.forget(tenant.id, str(number)),
         "answers_everywhere": parts.lookups.forget(tenant.id, str(number)),
     }

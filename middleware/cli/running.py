@@ -78,7 +78,7 @@ def serve(ctx: click.Context, host: str | None, port: int | None, web: bool, as_
 @click.pass_context
 def worker(ctx: click.Context, as_json: bool) -> None:
     """Deliver calls into the CRMs until SIGTERM."""
-    from middleware.app import build_lane, build_parts, build_watch, build_worker
+    from middleware.app import build_index_lane, build_lane, build_parts, build_watch, build_worker
     from middleware.logs import configure_logs
 
     settings = settings_of(ctx)
@@ -87,16 +87,14 @@ def worker(ctx: click.Context, as_json: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    delivering, fetching, watching = build_worker(parts), build_lane(parts), build_watch(parts)
-    delivering.start()
-    fetching.start()
-    watching.start()
+    running = build_worker(parts), build_lane(parts), build_index_lane(parts), build_watch(parts)
+    for one in running:
+        one.start()
     if as_json:
         print_json({"status": "delivering", "pid": os.getpid()})
     stop.wait()
-    watching.stop()
-    fetching.stop()
-    delivering.stop()
+    for one in reversed(running):
+        one.stop()
     parts.close()
 
 

@@ -11,8 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 
+from requests.auth import AuthBase
+
 from middleware.crm.breaker import Breaker
 from middleware.crm.budget import Budget, Lane, Ledger, SharedBudget
+from middleware.crm.oauth import Tokens
 from middleware.errors import (
     BreakerOpenError,
     BudgetError,
@@ -52,14 +55,20 @@ OUTCOMES: dict[type, str] = {  # of requests, as they are counted
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Account:
-    """Breaker, budget and pause of one account; without a ``budget`` requests are not counted."""
+    """Breaker, budget and pause of one account; without a ``budget`` requests are not counted.
+
+    ``patience``: seconds that a request waits for its turn, else as long as somebody who is on the phone would.
+    ``auth`` is what signs the requests until a deadline where tokens do (OAuth2).
+    """
 
     budget: Budget | None = None
     breaker: Breaker = field(default_factory=Breaker)
     ledger: Ledger = field(default_factory=Ledger)
     shared: SharedBudget | None = None
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
+    patience: float | None = None
     counts: Counts = NOT_COUNTED
+    auth: Callable[[Deadline], AuthBase] | None = None
 
     @contextmanager
     def guard(self, lane: Lane, deadline: Deadline, adapter: str = "") -> Iterator[None]:
@@ -116,7 +125,7 @@ class Account:
     def _take(self, lane: Lane, deadline: Deadline) -> None:
         if self.budget is None:
             return
-        patience = min(PATIENCE, deadline.remaining / 2)
+        patience = min(PATIENCE, deadline.remaining / 2) if self.patience is None else self.patience
         while wait := self._wait_for(self.budget, lane):
             if wait > patience:
                 message = f"our budget of {self.budget} is used up for {lane.name.lower()}: not asked"
@@ -134,7 +143,10 @@ class Account:
 
 
 class Accounts:
-    """The accounts of this process by customer and name of the source; ``folder`` is shared by its machine."""
+    """The accounts of this process by customer and name of the source; ``folder`` is shared by its machine.
+
+    ``tokens`` are there for those that are reached by OAuth2.
+    """
 
     def __init__(
         self,
@@ -143,7 +155,9 @@ class Accounts:
         share: Callable[[str], SharedBudget] | None = None,
         clock: Clock = time.monotonic,
         counts: Counts = NOT_COUNTED,
+        tokens: Tokens | None = None,
     ) -> None:
+        self.tokens = tokens
         self._folder = folder
         self._share = share
         self._clock = clock

@@ -1,6 +1,7 @@
 """``CRMAdapter``: one class per CRM, and only one of its methods must be written.
 
-Dear author, write ``find_contacts``.  Override any other method and the middleware offers what it brings:
+Dear author, write ``find_contacts``; only for a CRM that cannot search by number ``iter_contacts`` stands in for it,
+and the middleware keeps an index of the numbers.  Override any other method and the middleware offers what it brings:
 overriding *is* the capability, nothing is declared twice.  You never write: HTTP (``ctx.http`` does it),
 time-outs (``ctx.deadline`` is enforced around you), rate limits (``budget`` is kept), retries, caching, sorting,
 the limit of ten activities, cleaning of text, or the check that a contact really has the number (the
@@ -11,7 +12,7 @@ An instance is shared by threads and lives as long as the customer's configurati
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -33,11 +34,19 @@ from middleware.model.phone import NumberForm, PhoneNumber
 if TYPE_CHECKING:
     from requests.auth import AuthBase
 
+    from middleware.crm.oauth import OAuth2
     from middleware.crm.session import CRMSession
 
-__all__ = ["ACTIVITY_METHODS", "OPTIONAL_METHODS", "CRMAdapter", "Context", "Finding", "Response"]
+__all__ = ["ACTIVITY_METHODS", "OPTIONAL_METHODS", "Bookmark", "CRMAdapter", "Context", "Finding", "Response"]
 
 SettingsT = TypeVar("SettingsT")
+
+
+@dataclass(slots=True)
+class Bookmark:
+    """Where ``iter_contacts`` goes on after an interruption: any text, e.g. the cursor of the next page."""
+
+    place: str = ""  # the beginning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +59,7 @@ class Context:
     pause and breaker of the account; an adapter with another way out does each of its requests
     ``with ctx.guard(): …``, and they hold for it as well.  ``ctx.once(name, work)`` does ``work`` once for
     all methods of the same lookup, which run side by side: for what one request tells of several types of activities.
+    ``iter_contacts`` begins at ``bookmark.place``, and sets it after the last contact of each page.
     """
 
     deadline: Deadline
@@ -59,6 +69,7 @@ class Context:
     written: str = ""
     guard: Callable[[], AbstractContextManager[None]] = nullcontext
     once: Once = field(default_factory=Once)
+    bookmark: Bookmark = field(default_factory=Bookmark)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +92,7 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     settings_type: ClassVar[type]  # the frozen dataclass of the settings
     number_forms: ClassVar[tuple[NumberForm, ...]] = ("e164",)  # to search for, in this order: ``ctx.written``
     log_format: ClassVar[Literal["text", "html", "markdown"]] = "text"  # of ``call.body``, as the CRM shows it
+    knows_contact_ids: ClassVar[bool] = False  # find_contact_by_id takes Contact.id, too, and tells all numbers
     budget: ClassVar[Budget | None] = None  # requests that the vendor allows an account; None: not counted
 
     def __init__(self, settings: SettingsT) -> None:
@@ -91,10 +103,10 @@ class CRMAdapter(ABC, Generic[SettingsT]):
         """The CRM's address that ``ctx.http`` is bound to; ``None`` for a CRM that is not reached by HTTP."""
         return None
 
-    # required -------------------------------------------------------------------------------------
-    @abstractmethod
+    # required, unless the CRM cannot search by number and iter_contacts is there ---------------------
     def find_contacts(self, number: PhoneNumber, ctx: Context) -> Iterable[Contact]:
         """Yield contacts that may have ``number``.  Ask broadly: the middleware verifies every one."""
+        raise NotImplementedError
 
     # optional: override what the CRM has ----------------------------------------------------------
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
@@ -173,7 +185,8 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     def iter_contacts(self, since: datetime | None, ctx: Context) -> Iterator[Contact]:
         """Yield every contact, or those that were changed at ``since`` (aware) or later, page by page.
 
-        One that is known to be deleted is yielded without numbers.
+        One that is known to be deleted is yielded without numbers.  It may take long, and be interrupted: a CRM of
+        many contacts is read on from ``ctx.bookmark``.
         """
         raise NotImplementedError
 
@@ -184,6 +197,10 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     # hooks with defaults ---------------------------------------------------------------------------
     def auth(self) -> AuthBase | None:
         """Return what signs the requests of ``ctx.http``, as ``requests`` has it."""
+        return None
+
+    def oauth2(self) -> OAuth2 | None:
+        """Return how the CRM authorises us; with ``auth = "oauth2"`` its tokens sign instead of :meth:`auth`."""
         return None
 
     def classify(self, response: Response) -> CRMError | None:
@@ -198,6 +215,11 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     def capabilities(cls) -> frozenset[str]:
         """Return the names of the optional methods that this adapter overrides."""
         return frozenset(name for name in OPTIONAL_METHODS if getattr(cls, name) is not getattr(CRMAdapter, name))
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether the CRM finds contacts by number; one that does not is looked up in an index of its contacts."""
+        return type(self).find_contacts is not CRMAdapter.find_contacts
 
     def can(self, method: str) -> bool:
         """Whether this instance offers ``method``; an adapter whose settings decide overrides this."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from middleware.errors import CRMResponseError
@@ -118,6 +119,7 @@ def parse_moment(value: object, zone: tzinfo) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
+@cache
 def _single_columns() -> set[str]:
     return {field.name for field in fields(Contact)} - {"id", "numbers", "emails", "fields"}
 
@@ -134,9 +136,14 @@ def _text(value: object) -> str:
 T = TypeVar("T")
 
 
+@lru_cache(maxsize=256)  # the rows of a query have the same columns
+def _numbered(column: str, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if re.fullmatch(rf"{column}(?:_\d+)?", name)]
+
+
 def _repeated(rows: list[Record], column: str, make: Callable[[str, str | None], T]) -> tuple[T, ...]:
     """Return what the columns ``number``, ``number_2`` … hold, each with its ``…_comment``, each once."""
-    names = [name for name in rows[0] if re.fullmatch(rf"{column}(?:_\d+)?", name)]
+    names = _numbered(column, tuple(rows[0]))
     found = [
         make(_text(row[name]), _text(row[comment]) if row.get(comment := f"{name}_comment") else None)
         for row in rows

@@ -45,8 +45,14 @@ def _adapters_in(module: ModuleType) -> list[type[CRMAdapter[Any]]]:
         if inspect.isclass(value)
         and issubclass(value, CRMAdapter)
         and value.__module__ == module.__name__
-        and not inspect.isabstract(value)
+        and _finds_contacts(value)
     ]
+
+
+def _finds_contacts(kind: type[CRMAdapter[Any]]) -> bool:
+    """Whether the class is whole, and not what others have in common."""
+    mine, base = (kind.find_contacts, kind.iter_contacts), (CRMAdapter.find_contacts, CRMAdapter.iter_contacts)
+    return mine != base and not inspect.isabstract(kind)
 
 
 def load_adapters() -> dict[str, type[CRMAdapter[Any]]]:

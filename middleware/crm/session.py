@@ -20,6 +20,7 @@ import requests
 from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 
+from middleware.crm.oauth import TokenAuth
 from middleware.crm.transport import Answer, Transport
 from middleware.errors import (
     CRMAuthError,
@@ -105,10 +106,23 @@ class CRMSession:
         """Send once to ``path`` below the CRM's address, or to an absolute URL on its host.
 
         ``kwargs`` are those of ``requests.Request`` (``params``, ``json``, ``data``, ``headers``, ``auth``).
-        Returns a 2xx answer, whole; raises the ``CRMError`` that tells what to do about any other.
+        Returns a 2xx answer, whole; raises the ``CRMError`` that tells what to do about any other.  Only a 401 to
+        an OAuth2 token is followed by a second request, with a new token.
         """
         url, host = self._url(path)
-        request = _prepare(method, url, **{"auth": self._auth, **kwargs})
+        asked = {"auth": self._auth, **kwargs}
+        request = _prepare(method, url, **asked)
+        try:
+            return self._send(request, host)
+        except CRMAuthError as error:  # a token may end before its time; what was answered 401 was not done
+            auth = asked["auth"]
+            if not (error.is_unauthorized and isinstance(auth, TokenAuth) and auth.renew(request)):
+                raise
+        if hasattr(request.body, "read"):
+            raise CRMUnavailableError(f"{host} wanted a new token, and a file is read once")
+        return self._send(_prepare(method, url, **asked), host)
+
+    def _send(self, request: requests.PreparedRequest, host: str) -> requests.Response:
         if self._deadline.is_over:  # nothing is sent, and nothing is known of the CRM
             raise CRMTimeoutError(f"no time was left to ask {host}")
         with self._guard():
@@ -186,7 +200,7 @@ def _error_of(response: requests.Response, host: str) -> CRMError | None:
     if 200 <= status < 300:
         return None
     if status in (401, 403):
-        return CRMAuthError(message, vendor_text=text)
+        return CRMAuthError(message, vendor_text=text, is_unauthorized=status == 401)
     if status == 429:
         wait = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
         return RateLimitedError(message, retry_after=wait, vendor_text=text)

@@ -10,6 +10,7 @@ from middleware.errors import (
     CRMError,
     CRMRejectedError,
     NotAskedError,
+    NotConnectedError,
     RateLimitedError,
     TransientError,
     UnsupportedError,
@@ -89,6 +90,8 @@ def outcome_of(error: BaseException, what: str = "the call") -> Outcome:
             return Wait(words=words, wait=error.retry_after)
         case TransientError():
             return Retry(words=f"The CRM failed ({error}){text}", error=name, is_lane=True, is_unknown=True)
+        case NotConnectedError():
+            return Paused(words=f"The CRM is not connected ({error}).", error=name)
         case CRMAuthError():
             words = f"The CRM refuses the credentials or a right is missing{text}. Mend the customer's file, or retry."
             return Paused(words=words, error=name)

@@ -37,6 +37,7 @@ from middleware.inbox.planning import Plan, Planner
 from middleware.inbox.queue import Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
 from middleware.inbox.store import Body, Inbox, StoredCall, body_of
+from middleware.lookup.indexed import NoIndex, NumberIndex
 from middleware.metrics.counts import NOT_COUNTED, Counts
 from middleware.metrics.names import DELIVERY_ATTEMPTS, DELIVERY_SECONDS
 from middleware.model.call import CallRecord, Media
@@ -98,6 +99,7 @@ class Worker:
         on_delivered: OnDelivered = lambda _tenant_id, _number: None,
         media: MediaKeeper | None = None,
         attachments: AttachmentKeeper | None = None,
+        index: NumberIndex = NoIndex(),  # noqa: B008 - holds nothing
         random: Callable[[], float] = random.random,
         patience: schedule.Patience = schedule.Patience(),  # noqa: B008 - frozen
         counts: Counts = NOT_COUNTED,
@@ -114,6 +116,7 @@ class Worker:
         self._on_delivered = on_delivered
         self._media = media or NoMedia()
         self._attachments = attachments
+        self._index = index
         self._random = random
         self._patience = patience
         self._counts = counts
@@ -378,7 +381,12 @@ class Worker:
             if claimed.earlier and not claimed.is_in_doubt and claimed.written == digest_of(record):
                 return Delivered(words="The CRM has all of it.", logged=claimed.earlier)
             job = Job(
-                tenant=tenant, source=source, call=record, is_in_doubt=claimed.is_in_doubt, earlier=claimed.earlier
+                tenant=tenant,
+                source=source,
+                call=record,
+                is_in_doubt=claimed.is_in_doubt,
+                earlier=claimed.earlier,
+                index=self._index,
             )
             return self._in_time(partial(write_call, job))
         except BaseException as error:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from middleware.crm.base import Context
 from middleware.crm.budget import Lane
 from middleware.crm.context import build_context
 from middleware.delivery.compose import append_line
 from middleware.delivery.outcome import Delivered, Ignored, Outcome, Parked
-from middleware.errors import CRMError, CRMRejectedError, CRMResponseError, TransientError, UnsupportedError
+from middleware.errors import (
+    CRMError,
+    CRMRejectedError,
+    CRMResponseError,
+    IndexNotReadyError,
+    TransientError,
+    UnsupportedError,
+)
 from middleware.failpoints import reach
+from middleware.lookup.indexed import NoIndex, NumberIndex
 from middleware.lookup.verify import by_latest, find_verified, has_number, written_forms
 from middleware.model.call import CallRecord, LoggedCall
 from middleware.model.contact import Contact, ContactDraft
@@ -31,6 +39,7 @@ class Job:
     call: CallRecord
     is_in_doubt: bool
     earlier: LoggedCall | None
+    index: NumberIndex = field(default_factory=NoIndex)
 
 
 def write_call(job: Job, deadline: Deadline) -> Outcome:
@@ -86,12 +95,33 @@ def _find_contacts(job: Job, ctx: Context) -> Sequence[Contact]:
         identity = number.opaque_id or contact_id
         found = _find_by_id(job, identity, ctx) if identity and can_by_id else None
         return [found] if found else []
+    contacts = _find_indexed(job, ctx) if not adapter.is_searchable else _search(job, ctx)
+    if contacts:
+        return _chosen(job, contacts)
+    found = _find_by_id(job, contact_id, ctx) if contact_id and can_by_id else None
+    return [found] if found and has_number(found, number, ctx.region) else []
+
+
+def _search(job: Job, ctx: Context) -> list[Contact]:
+    adapter, number = job.source.adapter, job.call.contact_number
     for form in written_forms(adapter, number):
         contacts, _ = find_verified(adapter, number, form, ctx)
         if contacts:
-            return _chosen(job, contacts)
-    found = _find_by_id(job, contact_id, ctx) if contact_id and can_by_id else None
-    return [found] if found and has_number(found, number, ctx.region) else []
+            return contacts
+    return []
+
+
+def _find_indexed(job: Job, ctx: Context) -> list[Contact]:
+    """Return who has the number in a CRM that cannot search for it, as the CRM has them now if it can tell."""
+    adapter, number = job.source.adapter, job.call.contact_number
+    indexed = job.index.find(job.tenant, job.source, number)
+    contacts = list(indexed.contacts)
+    if adapter.knows_contact_ids and adapter.can("find_contact_by_id"):
+        read = [adapter.find_contact_by_id(contact.id, ctx) for contact in contacts]
+        contacts = [contact for contact in read if contact and has_number(contact, number, ctx.region)]
+    if not contacts and not indexed.is_final:
+        raise IndexNotReadyError(indexed.words)
+    return contacts
 
 
 def _chosen(job: Job, contacts: list[Contact]) -> Sequence[Contact]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, create_engine, event, literal, make_url
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -48,6 +48,13 @@ class Database(ABC):
     @abstractmethod
     def read(self, *, is_long: bool = False) -> AbstractContextManager[Connection]:
         """Open a transaction that only reads."""
+
+    def lease_clock(self, now: float) -> ColumnElement[float]:
+        """Return the moment (Unix seconds) that leases go by: ``now``, or the server's own where it has several users.
+
+        Machines' clocks differ; whose is ahead would take what another one still holds.
+        """
+        return literal(now)
 
     @abstractmethod
     def migrate(self) -> None:

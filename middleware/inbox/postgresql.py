@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy import Connection, NullPool, create_engine, event, func, make_url, select
+from sqlalchemy import ColumnElement, Connection, Double, NullPool, cast, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
@@ -71,6 +71,10 @@ class PostgreSQL(Database):
         """Open a transaction that only reads."""
         with self._watched(), self.engine.connect() as connection, _patience(connection, is_long):
             yield connection
+
+    def lease_clock(self, now: float) -> ColumnElement[float]:
+        """Return the server's moment."""
+        return cast(func.extract("epoch", func.clock_timestamp()), Double)
 
     def migrate(self) -> None:
         """Bring the tables up to date; of all processes of all machines one at a time, however long it takes."""

@@ -16,7 +16,7 @@ from middleware.inbox.tables import attempt, call, delivery, lane, logged_call
 from middleware.model.call import CallRecord, LoggedCall
 
 LEASE = timedelta(seconds=30)
-LEASES_AHEAD = 10  # leases: machines' clocks differ by seconds, never by as much
+LEASES_AHEAD = 10  # leases: a clock is set right by seconds, seldom by as much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,9 @@ class Queue:
     def claim_lanes(self, limit: int) -> list[Lane]:
         """Lease lanes that have something due and that no other worker holds."""
         now = self._now()
+        clock = self._database.lease_clock(now)
         # a clock that was put back while its machine was off leaves leases that lie further ahead than any is made
-        is_free = or_(lane.c.lease_until < now, lane.c.lease_until > now + LEASES_AHEAD * self._lease)
+        is_free = or_(lane.c.lease_until < clock, lane.c.lease_until > clock + LEASES_AHEAD * self._lease)
         free = and_(is_free, lane.c.due_at <= now)
         due = exists().where(
             delivery.c.tenant == lane.c.tenant,
@@ -77,7 +78,7 @@ class Queue:
         with self._database.write() as connection:
             rows = connection.execute(wanted.with_for_update(skip_locked=True)).all()
             for row in rows:
-                lease = {"owner": self.owner, "lease_until": now + self._lease}
+                lease = {"owner": self.owner, "lease_until": clock + self._lease}
                 connection.execute(update(lane).where(_is_lane(row)).values(lease))
         return [
             Lane(tenant_id=row.tenant, channel=row.channel, failures=row.failures, paused_revision=row.paused_revision)
@@ -89,7 +90,9 @@ class Queue:
         now = self._now()
         with self._database.write(place.tenant_id) as connection:  # nobody may join a call that is in flight
             renewed = connection.execute(
-                update(lane).where(_is_held(place, self.owner)).values(lease_until=now + self._lease)
+                update(lane)
+                .where(_is_held(place, self.owner))
+                .values(lease_until=self._database.lease_clock(now) + self._lease)
             )
             if not renewed.rowcount:  # another worker has it
                 return None

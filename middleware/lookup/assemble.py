@@ -15,6 +15,7 @@ from middleware.model.contact import Contact, Field
 from middleware.tenants.tenant import SeveralPolicy
 
 MAX_PER_TYPE = 10  # specs/001, Activities
+SAME_NUMBER = "Same number"  # title of a field that names another contact
 SAME_CALL = timedelta(seconds=60)  # CRMs round to minutes, and keep the beginning or the end
 
 
@@ -25,7 +26,7 @@ def choose(contacts: Sequence[Contact], policy: SeveralPolicy) -> Contact:
     chosen, *others = by_latest(contacts)
     if policy == "latest":
         return chosen
-    shared = (Field(title="Same number", comment=other.display_name) for other in others)
+    shared = (Field(title=SAME_NUMBER, comment=other.display_name) for other in others)
     return replace(chosen, fields=(*chosen.fields, *shared))
 
 

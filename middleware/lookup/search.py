@@ -7,9 +7,9 @@ time is ``HARD_DEADLINE``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -19,15 +19,16 @@ import structlog
 from middleware.crm.base import ACTIVITY_METHODS, Context
 from middleware.crm.context import build_context
 from middleware.crm.threads import DaemonPool
-from middleware.errors import CRMError, RateLimitedError, place_of
+from middleware.errors import CRMError, IndexNotReadyError, RateLimitedError, place_of
 from middleware.lookup.alarms import Alarms
-from middleware.lookup.assemble import choose, newest
+from middleware.lookup.assemble import SAME_NUMBER, choose, newest
 from middleware.lookup.card import Card, Failed, Found, Miss, Result
 from middleware.lookup.clean import clean_activity
+from middleware.lookup.indexed import Indexed, NoIndex, NumberIndex
 from middleware.lookup.remarks import remarks_on_activities, remarks_on_contacts
 from middleware.lookup.slots import Slot
 from middleware.lookup.trace import Trace
-from middleware.lookup.verify import MAX_ITEMS, find_verified, written_forms
+from middleware.lookup.verify import MAX_ITEMS, find_verified, has_number, written_forms
 from middleware.model.activity import ACTIVITY_TYPES, Activity, Call
 from middleware.model.contact import Contact, Link
 from middleware.model.deadline import Clock, Deadline
@@ -35,6 +36,7 @@ from middleware.model.phone import PhoneNumber
 from middleware.tenants.tenant import Source, Tenant
 
 HARD_DEADLINE = timedelta(seconds=10)
+INDEX_PAUSE = timedelta(seconds=30)  # until an index is asked again that could not tell
 
 log = structlog.get_logger("m8crm.lookup")
 Dump = Callable[[Card, bool], bytes]
@@ -50,6 +52,7 @@ class Tools:
     pool: DaemonPool
     alarms: Alarms
     remarks: bool = False  # whether somebody wants to know what is odd about what an adapter brings
+    index: NumberIndex = field(default_factory=NoIndex)
     is_history_shared: bool = False  # whether calls are also logged by machines that we do not hear of
     clock: Clock = time.monotonic
 
@@ -66,6 +69,8 @@ class Search:
     tools: Tools
     _contact: Contact | None = None
     _parts: dict[str, Future[list[Activity]]] = field(default_factory=dict)
+    _reading: Future[Contact | None] | None = None  # of the contact that the index has, as it is now
+    _miss: str = "Nobody in the CRM has this number."
 
     @classmethod
     def is_askable(cls, source: Source, number: PhoneNumber, numeric_id: str | None) -> bool:
@@ -88,7 +93,7 @@ class Search:
 
     def _leave(self, slot: Slot) -> None:
         """Give the slot back, once the activities that have not come in time have, too."""
-        pending = [part for part in self._parts.values() if not part.done()]
+        pending = [part for part in self._futures() if not part.done()]
         if not pending:
             slot.give_back()
             return
@@ -98,7 +103,7 @@ class Search:
 
     def partial(self) -> Found | None:
         """Return the contact, if it is known, with the activities that have come so far."""
-        if self._contact is None:
+        if self._contact is None or self._is_gone:
             return None
         try:
             return self._found(self._contact)
@@ -111,6 +116,15 @@ class Search:
         if self._contact is None:
             return ["the contact is late"]
         parts = tuple(self._parts.items())
+        if self._is_mirrored:
+            error = self._reading.exception() if self._reading and self._reading.done() else None
+            why = type(error).__name__ if error else "it was late"
+            return [f"the contact as the CRM has it now ({why}): it is from the index", *self._late(parts)]
+        return self._late(parts)
+
+    @staticmethod
+    def _late(parts: Iterable[tuple[str, Future[list[Activity]]]]) -> list[str]:
+        parts = tuple(parts)
         late = [f"{_words(name)} late" for name, part in parts if not part.done()]
         failed = [(name, part.exception()) for name, part in parts if part.done()]
         return [*late, *(f"{_words(name)} failed ({type(error).__name__})" for name, error in failed if error)]
@@ -120,32 +134,97 @@ class Search:
         ctx = build_context(
             self.source.adapter, region=self.tenant.region, deadline=deadline, account=self.source.account
         )
-        contact = self._find_contact(ctx, queued)
-        if contact is None:
-            return Miss(reason="Nobody in the CRM has this number.")
+        for contact, is_mirrored in self._candidates(ctx, queued):
+            found = self._about(contact, ctx, is_mirrored=is_mirrored)
+            if found:
+                return found
+        return Miss(reason=self._miss)
+
+    def _about(self, contact: Contact, ctx: Context, *, is_mirrored: bool) -> Found | None:
+        """Return the contact with its activities; ``None`` if the index is wrong about him."""
         adapter, pool = self.source.adapter, self.tools.pool
         names = [name for name in ACTIVITY_METHODS if adapter.can(name)]
+        is_read = is_mirrored and adapter.knows_contact_ids and adapter.can("find_contact_by_id")
+        self._reading = pool.submit(self._read, contact, ctx, self.tools.clock()) if is_read else None
         parts = {name: pool.submit(self._part, name, contact, ctx, self.tools.clock()) for name in names}
         self._parts, self._contact = parts, contact
-        wait(parts.values(), deadline.remaining)
+        wait(self._futures(), ctx.deadline.remaining)
+        if self._is_gone:
+            self._contact = None
+            return None
         return self._found(contact)
 
-    def _find_contact(self, ctx: Context, queued: float) -> Contact | None:
+    def _candidates(self, ctx: Context, queued: float) -> Iterator[tuple[Contact, bool]]:
+        """Yield who it may be, the likeliest first, and whether that is only what the index says."""
         adapter, numeric_id = self.source.adapter, _id_of(self.number, self.numeric_id)
         if numeric_id and adapter.can("find_contact_by_id"):
             with self.trace.span("contact by id", self.source.name, queued) as span:
                 contact = adapter.find_contact_by_id(numeric_id, ctx)
                 span.note = "found" if contact else "not found"
+            if contact is not None:
+                yield contact, False
             if contact is not None or not self.number.is_diallable:
-                return contact
-        for form in written_forms(adapter, self.number):
+                return
+        indexed, is_final = Indexed(), False
+        if self.source.index:
+            with self.trace.span("index", self.source.name, queued) as span:
+                indexed = self.tools.index.find(self.tenant, self.source, self.number)
+                span.note = indexed.words
+            left = list(indexed.contacts)
+            while left:
+                contact = choose(left, self.tenant.lookup.several)
+                yield contact, True
+                left = [other for other in left if other.id != contact.id]
+            is_final = indexed.is_final and (not indexed.contacts or not adapter.is_searchable)
+        if is_final:
+            self._miss = f"Nobody in the CRM has this number, says its index ({indexed.words})."
+        elif adapter.is_searchable:
+            yield from self._searched(ctx, queued)
+        else:
+            raise IndexNotReadyError(indexed.words, retry_after=INDEX_PAUSE)
+
+    def _searched(self, ctx: Context, queued: float) -> Iterator[tuple[Contact, bool]]:
+        for form in written_forms(self.source.adapter, self.number):
             with self.trace.span("contact", self.source.name, queued) as span:
-                contacts, count = find_verified(adapter, self.number, form, ctx)
+                contacts, count = find_verified(self.source.adapter, self.number, form, ctx)
                 span.note = f"{form}: {len(contacts)} of {count} have the number"
             self._remark(remarks_on_contacts, contacts, count)
             if contacts:
-                return choose(contacts, self.tenant.lookup.several)
-        return None
+                yield choose(contacts, self.tenant.lookup.several), False
+                return
+
+    def _read(self, mirrored: Contact, ctx: Context, submitted: float) -> Contact | None:
+        """Return the contact as the CRM has it now, ``None`` if it is gone or has the number no more."""
+        try:
+            with self.trace.span("contact by id", self.source.name, self.tools.clock() - submitted) as span:
+                fresh = self.source.adapter.find_contact_by_id(mirrored.id, ctx)
+                is_same = fresh is not None and has_number(fresh, self.number, ctx.region)
+                span.note = "as it is now" if is_same else "has the number no more" if fresh else "is gone"
+        except BaseException as error:
+            failure(error, self.tenant, self.source.name, "find_contact_by_id")
+            raise
+        others = tuple(field for field in mirrored.fields if field.title == SAME_NUMBER)
+        return replace(fresh, fields=(*fresh.fields, *others)) if fresh and is_same else None
+
+    def _futures(self) -> list[Future[Any]]:
+        """Return all that is under way."""
+        return [*self._parts.values(), *([self._reading] if self._reading else [])]
+
+    @property
+    def _fresh(self) -> Contact | None:
+        """The contact that the index has, as it is now, if that is known."""
+        reading = self._reading
+        return reading.result() if reading and reading.done() and not reading.exception() else None
+
+    @property
+    def _is_mirrored(self) -> bool:
+        """Whether the contact is only what the index has, though it could be read."""
+        return self._reading is not None and self._fresh is None
+
+    @property
+    def _is_gone(self) -> bool:
+        reading = self._reading
+        return reading is not None and reading.done() and not reading.exception() and reading.result() is None
 
     def _part(self, name: str, contact: Contact, ctx: Context, submitted: float) -> list[Activity]:
         method: Callable[[Contact, Context], Iterable[object]] = getattr(self.source.adapter, name)
@@ -172,8 +251,9 @@ class Search:
     def _found(self, contact: Contact) -> Found:
         done = [part for part in self._parts.values() if part.done() and part.exception() is None]
         activities = tuple(activity for part in done for activity in part.result())
+        contact = self._fresh or contact
         card = Card(contact=contact, activities=activities, links=tuple(self._links(contact)))
-        return Found(card=card, is_partial=len(done) < len(self._parts))
+        return Found(card=card, is_partial=len(done) < len(self._parts) or self._is_mirrored)
 
     def _links(self, contact: Contact) -> Iterable[Link]:
         adapter = self.source.adapter

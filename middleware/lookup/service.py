@@ -27,6 +27,7 @@ from middleware.generations import Generations
 from middleware.lookup.alarms import Alarms
 from middleware.lookup.cache import MAX_BYTES, Age, AnswerCache, Kept, kept
 from middleware.lookup.card import Hit, Miss, Result, TimedOut
+from middleware.lookup.indexed import NoIndex, NumberIndex
 from middleware.lookup.inquiry import Flight, Inquiry, Question
 from middleware.lookup.search import Dump, OwnCalls, Search, Tools, failure
 from middleware.lookup.slots import Bulkheads
@@ -61,6 +62,7 @@ class LookupService:
         dump: Dump,
         generations: Generations,
         own_calls: OwnCalls = lambda _tenant, _number: (),
+        index: NumberIndex = NoIndex(),  # noqa: B008 - holds nothing
         shared: SharedAnswers | None = None,
         keep_trace: KeepTrace = lambda _trace, _customer, _number, _result: None,
         limits: Limits = Limits(),
@@ -77,6 +79,7 @@ class LookupService:
             own_calls=own_calls,
             pool=DaemonPool("lookup"),
             alarms=Alarms(),
+            index=index,
             is_history_shared=is_history_shared,
             remarks=remarks,
             clock=clock,

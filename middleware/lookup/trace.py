@@ -91,6 +91,8 @@ class Trace:
 
     def server_timing(self) -> str:
         """Return the finished spans as a ``Server-Timing`` header (milliseconds), the whole time last."""
+        if not self.spans:  # as of every fast answer
+            return f"cache;desc={self.cache}, total;dur={self.took * 1000:.1f}"
         parts = [f"{span.name};dur={span.took * 1000:.1f}" for span in tuple(self.spans) if span.took is not None]
         return ", ".join([f"cache;desc={self.cache}", *parts, f"total;dur={self.took * 1000:.1f}"])
 

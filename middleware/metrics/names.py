@@ -107,6 +107,36 @@ PAUSED = Metric(
     labels=("customer", "channel"),
     words="1 while a CRM refuses the credentials and the deliveries to it pause.",
 )
+INDEX_CONTACTS = Metric(
+    name="m8crm_index_contacts",
+    kind="gauge",
+    labels=("customer", "source"),
+    words="Contacts in the number index of a CRM.",
+)
+INDEX_AGE = Metric(
+    name="m8crm_index_age_seconds",
+    kind="gauge",
+    labels=("customer", "source"),
+    words="How old a number index is; one that was never built has no age.",
+)
+INDEX_FAILURES = Metric(
+    name="m8crm_index_failures",
+    kind="gauge",
+    labels=("customer", "source"),
+    words="How often in a row a number index could not be followed.",
+)
+DISCONNECTED = Metric(
+    name="m8crm_disconnected",
+    kind="gauge",
+    labels=("customer", "source"),
+    words="1 while a CRM has ended the connection (OAuth2) and nobody has authorised us again.",
+)
+UNRENEWED = Metric(
+    name="m8crm_token_failures",
+    kind="gauge",
+    labels=("customer", "source"),
+    words="How often in a row an OAuth2 token could not be renewed; absent when the last time went well.",
+)
 DATABASE_UP = Metric(name="m8crm_database_up", kind="gauge", words="1 when the database can be read, else 0.")
 DISK_FREE = Metric(
     name="m8crm_disk_free_bytes", kind="gauge", words="What is left on the disk of M8CRM_DATA for this user."
@@ -127,5 +157,19 @@ COUNTED = (
     RECORDINGS,
     RECORDING_BYTES,
 )
-READ = (INBOX, OLDEST_DUE, OLDEST_RETRY, DEAD_LETTERS, PAUSED, DATABASE_UP, DISK_FREE, ALARM, BUILD)
+INDEX = (INDEX_CONTACTS, INDEX_AGE, INDEX_FAILURES)
+READ = (
+    INBOX,
+    OLDEST_DUE,
+    OLDEST_RETRY,
+    DEAD_LETTERS,
+    PAUSED,
+    *INDEX,
+    DISCONNECTED,
+    UNRENEWED,
+    DATABASE_UP,
+    DISK_FREE,
+    ALARM,
+    BUILD,
+)
 METRICS = COUNTED + READ

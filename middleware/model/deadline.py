@@ -31,3 +31,15 @@ class Deadline:
     def is_over(self) -> bool:
         """Whether the moment has passed."""
         return self.clock() >= self.at
+
+
+@dataclass(frozen=True, slots=True)
+class LongDeadline(Deadline):
+    """The end of work that takes long, of which no single step may: each has ``step`` seconds."""
+
+    step: float = 30.0
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left for the step that begins now, never negative."""
+        return max(0.0, min(self.step, self.at - self.clock()))

@@ -120,11 +120,12 @@ def _parse(text: str, region: str) -> PhoneNumber:
         return PhoneNumber(raw=text, kind=NumberKind.ANONYMOUS)
     if text.lower().startswith("tel:"):
         text = text[4:]
-    if _LETTER.search(_EXTENSION.sub("", text)):
+    bare = _EXTENSION.sub("", text)
+    if _LETTER.search(bare):
         kind = NumberKind.OPAQUE if _OPAQUE.fullmatch(text) else NumberKind.IMPOSSIBLE
         return PhoneNumber(raw=text, kind=kind)
     try:
-        parsed = phonenumbers.parse(_EXTENSION.sub("", text), region)
+        parsed = phonenumbers.parse(bare, region)
     except phonenumbers.NumberParseException:
         return PhoneNumber(raw=text, kind=_unparsed_kind(text))
     if phonenumbers.is_possible_number_with_reason(parsed) not in _POSSIBLE:

@@ -27,6 +27,7 @@ OF_THE_DATABASE = {
     "overdue": "the oldest due event or call has been waiting for too long",
     "dead_letters": "calls are not in the CRM and will not be tried again unless somebody retries them",
     "paused": "the CRM refuses the credentials; calls wait until somebody mends them",
+    "disconnected": "the CRM has ended the connection (OAuth2); somebody must authorise us again: m8crm tenant connect",
     "recordings_lost": "recordings could not be fetched before their links died",
 }
 OF_A_MACHINE = {"disk": "little is left on the disk"}
@@ -81,6 +82,7 @@ def read_condition(condition: Condition, after: float) -> list[Reading]:
     if condition.oldest_due > after / 2:
         readings.append(Reading(kind="overdue", is_raised=True if condition.oldest_due > after else None))
     readings += [Reading(kind="paused", subject="/".join(lane)) for lane in condition.paused]
+    readings += [Reading(kind="disconnected", subject="/".join(crm)) for crm in condition.disconnected]
     readings += [Reading(kind="dead_letters", subject=tenant, count=n) for tenant, n in condition.dead.items()]
     readings += [Reading(kind="recordings_lost", subject=tenant, count=n) for tenant, n in condition.lost.items()]
     return readings

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from middleware.inbox.store import Inbox
 from middleware.inbox.tables import delivery, lane
+from middleware.index.store import IndexState, NumberStore
+from middleware.oauth.tables import oauth_token
 from middleware.recordings.tables import recording
 
 
@@ -19,7 +21,9 @@ class Condition:
     """Of the whole installation, for all machines that share its database; spans in seconds.
 
     ``dead`` and ``lost`` have, by customer, how many dead letters and lost recordings there are; ``paused`` has the
-    customers' channels whose CRM refuses the credentials.
+    customers' channels whose CRM refuses the credentials; ``indexes`` are those of CRMs' numbers.  Of OAuth2, by
+    customer and ``[[crm]]``: whose connection the CRM has ended (``disconnected``), and how often in a row a token
+    could not be renewed (``unrenewed``).
     """
 
     states: Mapping[str, int]
@@ -28,6 +32,9 @@ class Condition:
     dead: Mapping[str, int]
     paused: tuple[tuple[str, str], ...]
     lost: Mapping[str, int]
+    indexes: tuple[IndexState, ...] = ()
+    disconnected: tuple[tuple[str, str], ...] = ()
+    unrenewed: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def condition_of(inbox: Inbox) -> Condition:
@@ -37,11 +44,13 @@ def condition_of(inbox: Inbox) -> Condition:
     dead = select(delivery.c.tenant, func.count()).where(delivery.c.state == "dead")
     paused = select(lane.c.tenant, lane.c.channel).where(lane.c.paused_revision.is_not(None))
     lost = select(recording.c.tenant, func.count()).where(recording.c.state.in_(("failed", "expired")))
+    troubled = select(oauth_token).where(or_(oauth_token.c.state == "ended", oauth_token.c.failures > 0))
     with inbox.database.read() as connection:
         first_attempt_at = connection.execute(retried).scalar()
         dead_rows = connection.execute(dead.group_by(delivery.c.tenant)).all()
         paused_rows = connection.execute(paused.order_by(lane.c.tenant, lane.c.channel)).all()
         lost_rows = connection.execute(lost.group_by(recording.c.tenant)).all()
+        troubled_rows = connection.execute(troubled.order_by(oauth_token.c.tenant, oauth_token.c.source)).all()
     now = inbox.now().timestamp()
     return Condition(
         states=summary.states,
@@ -50,6 +59,9 @@ def condition_of(inbox: Inbox) -> Condition:
         dead={row[0]: row[1] for row in dead_rows},
         paused=tuple((tenant, channel) for tenant, channel in paused_rows),
         lost={row[0]: row[1] for row in lost_rows},
+        indexes=tuple(NumberStore(inbox).list_states()),
+        disconnected=tuple((row.tenant, row.source) for row in troubled_rows if row.state == "ended"),
+        unrenewed={(row.tenant, row.source): row.failures for row in troubled_rows if row.state != "ended"},
     )
 
 

@@ -24,11 +24,16 @@ from middleware.metrics.names import (
     COUNTED,
     DATABASE_UP,
     DEAD_LETTERS,
+    DISCONNECTED,
     DISK_FREE,
     INBOX,
+    INDEX_AGE,
+    INDEX_CONTACTS,
+    INDEX_FAILURES,
     OLDEST_DUE,
     OLDEST_RETRY,
     PAUSED,
+    UNRENEWED,
     Metric,
 )
 from middleware.monitoring.alarms import Ledger
@@ -89,6 +94,13 @@ def _read(sight: Sight) -> Iterable[Family]:
         yield _family(OLDEST_RETRY, {(): condition.oldest_retry})
         yield _family(DEAD_LETTERS, {(customer,): count for customer, count in condition.dead.items()})
         yield _family(PAUSED, dict.fromkeys(condition.paused, 1.0))
+        indexes = {(index.tenant_id, index.source): index for index in condition.indexes}
+        yield _family(INDEX_CONTACTS, {labels: index.contacts for labels, index in indexes.items()})
+        yield _family(INDEX_FAILURES, {labels: index.failures for labels, index in indexes.items()})
+        ages = {labels: index.age for labels, index in indexes.items()}
+        yield _family(INDEX_AGE, {labels: age for labels, age in ages.items() if age is not None})
+        yield _family(DISCONNECTED, dict.fromkeys(condition.disconnected, 1.0))
+        yield _family(UNRENEWED, {crm: float(count) for crm, count in condition.unrenewed.items()})
 
 
 def _family(metric: Metric, values: Values) -> Family:

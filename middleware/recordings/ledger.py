@@ -128,22 +128,22 @@ class Ledger:
 
     def claim(self, now: float, lease: float, limit: int) -> list[Row[Any]]:
         """Lease what is due, whose link dies first, fairly among customers; the attempt is counted."""
-        is_waiting = recording.c.state == "waiting"
+        is_waiting, clock = recording.c.state == "waiting", self._database.lease_clock(now)
         rank = func.row_number().over(partition_by=recording.c.tenant, order_by=recording.c.link_dies_at)
-        due = and_(is_waiting, recording.c.due_at <= now, recording.c.lease_until <= now)
+        due = and_(is_waiting, recording.c.due_at <= now, recording.c.lease_until <= clock)
         ranked = select(recording.c.id, recording.c.tenant, recording.c.link_dies_at, rank.label("rank")).where(due)
         ranked_rows = ranked.subquery()
         with self._database.read() as connection:  # an idle look takes no lock
             found = connection.execute(
                 select(ranked_rows).where(ranked_rows.c.rank <= PER_TENANT).order_by(ranked_rows.c.link_dies_at)
             ).all()
-            leased = select(recording.c.tenant, func.count()).where(is_waiting, recording.c.lease_until > now)
+            leased = select(recording.c.tenant, func.count()).where(is_waiting, recording.c.lease_until > clock)
             running = Counter({row[0]: row[1] for row in connection.execute(leased.group_by(recording.c.tenant))})
         ids = [row.id for row in found if row.rank + running[row.tenant] <= PER_TENANT][:limit]
         if not ids:
             return []
-        change = {"lease_until": now + lease, "attempts": recording.c.attempts + 1}
-        mine = and_(recording.c.id.in_(ids), is_waiting, recording.c.lease_until <= now)
+        change = {"lease_until": clock + lease, "attempts": recording.c.attempts + 1}
+        mine = and_(recording.c.id.in_(ids), is_waiting, recording.c.lease_until <= clock)
         with self._database.write() as connection:
             return list(connection.execute(update(recording).where(mine).values(change).returning(recording)))
 
@@ -167,10 +167,10 @@ class Ledger:
 
     def use(self, row: Row[Any], sha256: str, now: float) -> None:
         """Say that the recording has this content, before it is kept; raises while the same is being removed."""
-        same = _same(row.tenant, sha256)
+        same, clock = _same(row.tenant, sha256), self._database.lease_clock(now)
         with self._database.write() as connection:
             self._lock(connection)
-            removing = and_(same, recording.c.state == "removed", recording.c.lease_until > now)
+            removing = and_(same, recording.c.state == "removed", recording.c.lease_until > clock)
             if connection.execute(select(recording.c.id).where(removing)).first():
                 raise RecordingError("The same recording is just being removed.")
             if not connection.execute(update(recording).where(_mine(row)).values(sha256=sha256)).rowcount:
@@ -184,7 +184,8 @@ class Ledger:
 
     def begin_removals(self, now: float, limit: int = 100) -> list[Row[Any]]:
         """Lease removed recordings whose files nobody else needs; let go of the files of the others."""
-        due = and_(recording.c.state == "removed", recording.c.sha256.is_not(None), recording.c.lease_until <= now)
+        clock = self._database.lease_clock(now)
+        due = and_(recording.c.state == "removed", recording.c.sha256.is_not(None), recording.c.lease_until <= clock)
         alone: list[Row[Any]] = []
         with self._database.read() as connection:
             if not connection.execute(select(recording.c.id).where(due).limit(1)).first():
@@ -194,7 +195,7 @@ class Ledger:
             for row in connection.execute(select(recording).where(due).limit(limit)).all():
                 users = select(recording.c.id).where(_same(row.tenant, row.sha256), _USERS)
                 is_used = connection.execute(users.limit(1)).first()
-                change = {"sha256": None} if is_used else {"lease_until": now + REMOVAL_LEASE}
+                change = {"sha256": None} if is_used else {"lease_until": clock + REMOVAL_LEASE}
                 connection.execute(update(recording).where(recording.c.id == row.id).values(change))
                 if not is_used:
                     alone.append(row)

@@ -7,9 +7,9 @@ import hashlib
 import os
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo, available_timezones
@@ -21,14 +21,24 @@ from phonenumbers import SUPPORTED_REGIONS
 from middleware.crm.account import Accounts
 from middleware.crm.base import CRMAdapter
 from middleware.crm.budget import Budget
+from middleware.crm.oauth import TokenAuth
 from middleware.crm.registry import load_adapters
 from middleware.crm.settings import Secret
 from middleware.errors import ConfigError
 from middleware.model.call import Direction
 from middleware.model.phone import NumberKind, parse_number
+from middleware.tenants.access import read_client, take_access
 from middleware.tenants.log_template import find_fault
 from middleware.tenants.secrets import MIN_CHARACTERS
-from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig, SkipConfig, Source, Tenant
+from middleware.tenants.tenant import (
+    CallsConfig,
+    IndexConfig,
+    LookupConfig,
+    RecordingsConfig,
+    SkipConfig,
+    Source,
+    Tenant,
+)
 
 TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_BYTES = 1_048_576  # of a customer's file; a larger one would hold up the answers of all while it is read
@@ -87,6 +97,12 @@ class _Lookup(Schema):
     slots = fields.Integer(strict=True, validate=validate.Range(1, 1000))
     merge = fields.Boolean(truthy={True}, falsy={False})
     own_calls = fields.Boolean(truthy={True}, falsy={False})
+
+
+class _Index(Schema):
+    every = Duration(validate=_at_most(timedelta(days=1)))
+    full_every = Duration(validate=_at_most(timedelta(days=31)))
+    trusted_for = Duration(validate=_at_most(timedelta(days=31)))
 
 
 class _Skip(Schema):
@@ -185,16 +201,16 @@ class _Reading:
         return text
 
 
-def load_tenant(path: Path) -> Tenant:
+def load_tenant(path: Path, accounts: Accounts | None = None) -> Tenant:
     """Read the customer's file; raises :class:`ConfigError` with all its faults."""
-    return read_tenant(path)[0]
+    return read_tenant(path, accounts)[0]
 
 
-def read_tenant(path: Path, accounts: Accounts | None = None) -> tuple[Tenant, list[Path]]:
-    """Read the customer's file; return the tenant and the other files it was made from."""
+def read_tenant(path: Path, accounts: Accounts | None = None, *, copy: Path | None = None) -> tuple[Tenant, list[Path]]:
+    """Read the customer's file, or the ``copy`` of it; return the tenant and the other files it was made from."""
     reading = _Reading(path, accounts or Accounts())
     try:
-        with path.open("rb") as file:
+        with (copy or path).open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise ConfigError(path.name, [f"is larger than {MAX_BYTES // 1024} KiB"])
@@ -277,7 +293,7 @@ def _sources(tables: list[dict[str, Any]], reading: _Reading) -> tuple[Source, .
         settings = dict(table)
         kind, known = settings.pop("adapter", None), load_adapters()
         name = settings.pop("name", kind)
-        written = settings.pop("budget", None)
+        written, wanted = settings.pop("budget", None), settings.pop("index", None)
         if not isinstance(kind, str) or kind not in known:
             near = difflib.get_close_matches(str(kind), known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
@@ -285,11 +301,16 @@ def _sources(tables: list[dict[str, Any]], reading: _Reading) -> tuple[Source, .
         elif not isinstance(name, str) or name in sources:
             reading.problems.append(f"{where}.name: give each [[crm]] a name of its own")
         else:
+            access = take_access(known[kind], settings)
             adapter = _adapter(known[kind], settings, where, reading)
             budget = _budget(written, known[kind], where, reading)
             if adapter:
+                client = read_client(name, adapter, access, where, reading)
                 account = reading.accounts.get(reading.path.stem, name, budget)
-                sources[name] = Source(name=name, adapter=adapter, account=account)
+                index = _index(wanted, adapter, where, reading)
+                if client and reading.accounts.tokens:
+                    account = replace(account, auth=partial(TokenAuth, reading.accounts.tokens, client))
+                sources[name] = Source(name=name, adapter=adapter, account=account, client=client, index=index)
     return tuple(sources.values())
 
 
@@ -303,6 +324,29 @@ def _budget(written: object, kind: type[CRMAdapter[Any]], where: str, reading: _
     except ValueError as error:
         reading.problems.append(f'{where}.budget: {error}; "none" is without limit')
         return None
+
+
+def _index(written: object, adapter: CRMAdapter[Any], where: str, reading: _Reading) -> IndexConfig | None:
+    """Return how the source's numbers are indexed: unless told otherwise only where the CRM cannot search for them."""
+    is_needed = not adapter.is_searchable
+    if written is False or (written is None and not is_needed):
+        if is_needed:
+            reading.problems.append(f"{where}.index: this CRM cannot search by number: it needs its index")
+        return None
+    if not adapter.can("iter_contacts"):
+        reading.problems.append(f"{where}.index: its adapter cannot list contacts (iter_contacts)")
+        return None
+    if not isinstance(written, bool | dict | None):
+        reading.problems.append(f'{where}.index: write true, false or {{ every = "5m" }}')
+        return None
+    try:
+        index = IndexConfig(**_Index().load(written if isinstance(written, dict) else {}))
+    except ValidationError as error:
+        reading.problems += flat_problems(error.messages, _Index(), f"{where}.index.")
+        return None
+    if index.trusted_for <= index.every:
+        reading.problems.append(f"{where}.index.trusted_for: must be longer than every: else no index is young enough")
+    return index
 
 
 def _adapter(

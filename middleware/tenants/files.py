@@ -50,7 +50,7 @@ def create_tenant(folder: Path, tenant_id: str, *, name: str, region: str, timez
     quoted = {key: tomlkit.string(value).as_string() for key, value in values.items()}
     text = _TEMPLATE.format(**quoted, variable=tenant_id.upper().replace("-", "_"))
     folder.mkdir(parents=True, exist_ok=True)
-    _write(path, text)
+    replace_file(path, text)
     return path, secret
 
 
@@ -59,7 +59,7 @@ def add_secret(folder: Path, tenant_id: str, receiver: str) -> str:
     secret = new_secret()
     path, document = _read(folder, tenant_id)
     _secrets(document, receiver, path).append(digest(secret))
-    _write(path, tomlkit.dumps(document))
+    replace_file(path, tomlkit.dumps(document))
     return secret
 
 
@@ -73,7 +73,7 @@ def revoke_secret(folder: Path, tenant_id: str, receiver: str, prefix: str) -> N
     if len(secrets) == 1:
         raise ConfigError(path.name, [f"secrets.{receiver}: this is the last one; add another first"])
     del secrets[found[0]]
-    _write(path, tomlkit.dumps(document))
+    replace_file(path, tomlkit.dumps(document))
 
 
 def list_secrets(folder: Path, tenant_id: str) -> dict[str, list[str]]:
@@ -117,7 +117,7 @@ def _secrets(document: tomlkit.TOMLDocument, receiver: str, path: Path) -> Any:
     return table.setdefault(receiver, tomlkit.array())
 
 
-def _write(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Replace the file in one step: a reader sees the old or the new one."""
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -13,6 +15,7 @@ from middleware.crm.account import Accounts
 from middleware.errors import ConfigError, place_of
 from middleware.model.deadline import Clock
 from middleware.tenants.config import TENANT_ID, read_tenant
+from middleware.tenants.files import replace_file
 from middleware.tenants.tenant import Tenant
 
 LOOK_EVERY = 0.5  # seconds: a change is in force within one
@@ -34,10 +37,21 @@ class _Entry:
 
 
 class Tenants:
-    """Customers by id.  Nothing is scanned: asking for one costs the same with ten thousand others."""
+    """Customers by id.  Nothing is scanned: asking for one costs the same with ten thousand others.
 
-    def __init__(self, folder: Path, *, accounts: Accounts | None = None, clock: Clock = time.monotonic) -> None:
+    ``good`` is where the last good version of each file is kept: a process that starts later knows it, too.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        accounts: Accounts | None = None,
+        good: Path | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._folder = folder
+        self._good = good
         self._accounts = accounts or Accounts()
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
@@ -66,9 +80,10 @@ class Tenants:
         """Return what was wrong with which files when this process looked last; none is read for that."""
         return {tenant_id: entry.problem for tenant_id, entry in sorted(self._entries.items()) if entry.problem}
 
-    def ids(self) -> list[str]:
-        """Return the ids of all customers that have a file."""
-        return sorted(path.stem for path in self._folder.glob("*.toml") if TENANT_ID.fullmatch(path.stem))
+    def ids(self, mentioning: re.Pattern[bytes] | None = None) -> list[str]:
+        """Return the ids of all customers that have a file, or one that mentions something: no file is understood."""
+        paths = [path for path in self._folder.glob("*.toml") if TENANT_ID.fullmatch(path.stem)]
+        return sorted(path.stem for path in paths if mentioning is None or _mentions(path, mentioning))
 
     def _is_unchanged(self, tenant_id: str, entry: _Entry, now: float) -> bool:
         """Whether a look is saved, since it would read nothing; a few microseconds."""
@@ -111,6 +126,7 @@ class Tenants:
             entry.missing_since = entry.missing_since or now
             if entry.tenant is None or now - entry.missing_since >= GONE_AFTER:
                 self._entries.pop(tenant_id, None)
+                self._forget(path)
             return
         entry.missing_since = None
         stamp = _stamp([path, *entry.files])
@@ -127,9 +143,45 @@ class Tenants:
             log.error("customer_file_breaks_us", customer=tenant_id, error=type(error).__name__, place=place_of(error))
         else:
             entry.problem = None
+        if entry.tenant is None:
+            self._restore(tenant_id, entry, path)
         # a change while the file was read is seen by the next look
         after = _stamp([path, *entry.files])
         entry.stamp = after if after[0] == stamp[0] else ()
+        if entry.problem is None and entry.stamp:
+            self._keep(path)
+
+    def _restore(self, tenant_id: str, entry: _Entry, path: Path) -> None:
+        """Take the version that was good when some process last read the file."""
+        copy = self._good / path.name if self._good else None
+        if copy and copy.exists():
+            with suppress(Exception):  # what made it good may have changed: then nothing serves this customer
+                entry.tenant, entry.files = read_tenant(path, self._accounts, copy=copy)
+                log.warning("customer_of_last_good_file", customer=tenant_id)
+
+    def _keep(self, path: Path) -> None:
+        if self._good is None:
+            return
+        copy = self._good / path.name
+        try:
+            text = path.read_text(encoding="utf-8")
+            if not copy.exists() or copy.read_text(encoding="utf-8") != text:
+                self._good.mkdir(mode=0o700, exist_ok=True)
+                replace_file(copy, text)
+        except OSError as error:  # a full disk; nobody needs the copy now
+            log.warning("customer_file_not_kept", error=type(error).__name__)
+
+    def _forget(self, path: Path) -> None:
+        if self._good:
+            with suppress(OSError):
+                (self._good / path.name).unlink(missing_ok=True)
+
+
+def _mentions(path: Path, what: re.Pattern[bytes]) -> bool:
+    try:
+        return what.search(path.read_bytes()) is not None
+    except OSError:
+        return False
 
 
 def _stamp(paths: list[Path]) -> Stamp:

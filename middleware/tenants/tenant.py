@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from middleware.crm.account import Account
 from middleware.crm.base import CRMAdapter
+from middleware.crm.oauth import OAuthClient
 from middleware.model.call import Direction
 
 MissAnswer = Literal["404", "204", "empty"]
@@ -86,16 +87,32 @@ class RecordingsConfig:
     attach: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexConfig:
+    """The ``index`` of a ``[[crm]]``: its contacts' numbers are kept here, too, and followed.
+
+    Changes are asked for ``every`` so often, all contacts ``full_every``; "nobody has the number" is believed of an
+    index that is at most ``trusted_for`` old.
+    """
+
+    every: timedelta = timedelta(minutes=5)
+    full_every: timedelta = timedelta(hours=24)
+    trusted_for: timedelta = timedelta(minutes=15)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
     """One ``[[crm]]`` of a customer: ``name`` is unique within the customer (default: the adapter's name).
 
-    ``account`` is what protects the CRM; it outlives changes of the configuration.
+    ``account`` is what protects the CRM; it outlives changes of the configuration.  ``client`` is there when its
+    requests are signed with OAuth2 tokens.
     """
 
     name: str
     adapter: CRMAdapter[Any]
     account: Account = field(default_factory=Account)
+    index: IndexConfig | None = None
+    client: OAuthClient | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -82,8 +82,8 @@ def _authenticate(customer: str, receiver: str, presented: bytes | None, credent
             refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
     guesses: Guesses = current_app.extensions["m8crm"].guesses
-    address = requester()
-    if guesses.refuses(address, customer):
+    sender = request.remote_addr or "", request.headers.get("X-Forwarded-For", "")
+    if guesses.refuses(*sender, customer):
         return problem(429, "Too many wrong secrets came from this address.", retry_after=WINDOW)
     tenants: Tenants = current_app.extensions["m8crm"].tenants
     tenant = tenants.get(customer)
@@ -91,7 +91,7 @@ def _authenticate(customer: str, receiver: str, presented: bytes | None, credent
     if tenant is None and tenants.problem(customer) is not None:
         return problem(503, "This customer's configuration is broken.", retry_after=timedelta(seconds=30))
     if tenant is None or not is_right:
-        guesses.note(address, customer)
+        guesses.note(guesses.address(*sender), customer)
         return problem(403, "Invalid secret")
     g.customer = tenant.id
     return tenant

@@ -92,11 +92,8 @@ class FastPath:
         ``peer`` is the address that is connected.
         """
         asked = read_event(request, body, self._tenants.peek) if request.is_post else self._read_lookup(request)
-        if asked and self._guesses.refuses(
-            self._guesses.address(peer, request.headers.get("x-forwarded-for", "")), asked.tenant.id
-        ):
-            return None
-        return asked
+        forwarded = request.headers.get("x-forwarded-for", "")
+        return None if asked and self._guesses.refuses(peer, forwarded, asked.tenant.id) else asked
 
     def _read_lookup(self, request: Plain) -> Asked | None:
         target = _TARGET.fullmatch(request.target)

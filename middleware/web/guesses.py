@@ -52,12 +52,12 @@ class Guesses:
                 return str(ip_network((found, _NEIGHBOURS), strict=False)) if is_wide else str(found)
         return ""
 
-    def refuses(self, address: str, customer: str) -> bool:
-        """Whether the address has been wrong too often to be heard."""
-        if not address or self._clock() >= self._quiet_from:
+    def refuses(self, peer: str, forwarded: str, customer: str) -> bool:
+        """Whether the sender has been wrong too often to be heard; for the rest see :meth:`address`."""
+        if self._clock() >= self._quiet_from:
             return False
         with self._lock:
-            return self._wrong.get((address, customer), 0) >= MOST
+            return self._wrong.get((self.address(peer, forwarded), customer), 0) >= MOST
 
     def note(self, address: str, customer: str) -> None:
         """Count a wrong secret."""

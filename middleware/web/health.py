@@ -44,6 +44,13 @@ def ready() -> Response:
         "lost_recordings": sum(condition.lost.values()),
         "paused_customers": len({customer for customer, _ in condition.paused}),
         "paused_lanes": len(condition.paused),
+        "indexes": len(condition.indexes),
+        "indexes_not_built": sum(index.built_at is None for index in condition.indexes),
+        "indexes_failing": sum(index.failures > 0 for index in condition.indexes),
+        "indexed_contacts": sum(index.contacts for index in condition.indexes),
+        "oldest_index_seconds": max((index.age for index in condition.indexes if index.age is not None), default=0.0),
+        "disconnected_crms": len(condition.disconnected),
+        "unrenewed_tokens": len(condition.unrenewed),
         "database": "ok",
         "disk": disk,
     }

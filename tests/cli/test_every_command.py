@@ -31,14 +31,15 @@ COMMANDS = dict(_commands(main))
 
 def test_the_commands_of_the_readme_exist() -> None:
     """Every command that people are told of is there."""
-    wanted = (
-        "demo,serve,worker,check,tenant add,tenant list,tenant secret,tenant show,lookup,trace,cache forget,trigger"
-    )
+    wanted = "demo,serve,worker,check,tenant add,tenant list,tenant secret,tenant show"
+    wanted += ",lookup,trace,cache forget,trigger"
     wanted += ",events list,events show,events retry,adapters,export,forget"
     wanted += ",recordings list,recordings revoke,recordings fetch,alarms list,alarms test,metrics"
+    wanted += ",tenant connect,tenant disconnect,tokens rotate"
     wanted += ",database status,database upgrade,adapter new,adapter check,adapter record"
     wanted += ",console user add,console user list,console user remove,console user password"
     wanted += ",console session list,console session end,console link,console audit"
+    wanted += ",index status,index build,index drop"
     assert {tuple(name.split()) for name in wanted.split(",")} == set(COMMANDS)
 
 

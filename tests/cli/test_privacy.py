@@ -38,6 +38,7 @@ def test_export_has_everything_and_forget_leaves_nothing(run: Run, parts: Parts,
         "events": [],
         "recordings": [],
         "lookups": [],
+        "indexed_contacts": [],
     }
     ours = [file for file in demo_folder.glob("*") if file.is_file() and "crm" not in file.name]
     assert ours

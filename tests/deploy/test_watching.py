@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
+from middleware.index.store import IndexState
 from middleware.metrics.counts import SUM, Key
 from middleware.metrics.names import COUNTED, METRICS
 from middleware.monitoring.alarms import KINDS
@@ -38,6 +40,22 @@ def promtool() -> str:
     return program
 
 
+MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
+INDEX = IndexState(
+    tenant_id="acme",
+    source="crm",
+    contacts=1,
+    seen=0,
+    is_building=False,
+    built_at=MOMENT,
+    synced_at=MOMENT,
+    age=1.0,
+    due_at=MOMENT,
+    failures=0,
+    error=None,
+)
+
+
 def said(*command: str) -> tuple[str, int]:
     """Return what a program has printed, and its status."""
     done = subprocess.run(command, cwd=RULES.parent, capture_output=True, text=True, check=False)
@@ -58,6 +76,9 @@ def exposed() -> str:
         dead={"acme": 1},
         paused=(("acme", "crm"),),
         lost={"acme": 1},
+        indexes=(INDEX,),
+        disconnected=(("acme", "hubspot"),),
+        unrenewed={("acme", "hubspot"): 3},
     )
     sight = Sight(counts=counts, condition=condition, free_bytes=1, alarms=(("disk", "one"),))
     return expose(sight)[0].decode()
@@ -132,7 +153,8 @@ def test_every_alarm_is_documented() -> None:
 def test_ready_is_documented() -> None:
     """What `/-/ready` tells of the installation is on the page."""
     names = {"oldest_due": "oldest_due_seconds", "oldest_retry": "oldest_retry_seconds", "dead": "dead_letters"}
-    names |= {"paused": "paused_customers", "lost": "lost_recordings", "states": "events"}
+    names |= {"disconnected": "disconnected_crms", "unrenewed": "unrenewed_tokens"}
+    names |= {"paused": "paused_customers", "lost": "lost_recordings", "states": "events", "indexes": "indexes"}
     for field in fields(Condition):
         assert f"``{names[field.name]}``" in PAGE
 

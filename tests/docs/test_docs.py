@@ -15,7 +15,7 @@ from docutils.utils import Reporter
 from middleware.cli import main
 from middleware.settings import Settings
 from middleware.tenants.log_template import SAMPLE
-from middleware.tenants.tenant import CallsConfig, LookupConfig, RecordingsConfig, SkipConfig
+from middleware.tenants.tenant import CallsConfig, IndexConfig, LookupConfig, RecordingsConfig, SkipConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.rst"), *ROOT.glob("docs/**/*.rst"), *ROOT.glob("*/README.rst")])
@@ -37,9 +37,9 @@ def test_every_knob_of_recordings_is_documented(knob: str) -> None:
     assert f"``{knob}``" in text("docs/recordings.rst")
 
 
-@pytest.mark.parametrize("knob", [field.name for field in fields(LookupConfig)])
+@pytest.mark.parametrize("knob", [field.name for config in (LookupConfig, IndexConfig) for field in fields(config)])
 def test_every_knob_is_documented(knob: str) -> None:
-    """A key of ``[lookup]`` that is not on the lookup page does not exist."""
+    """A key of ``[lookup]`` or ``[crm.index]`` that is not on the lookup page does not exist."""
     assert f"``{knob}``" in text("docs/lookup.rst")
 
 

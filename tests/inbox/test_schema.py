@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 import middleware.console.tables
+import middleware.index.tables
 import middleware.monitoring.tables
 import middleware.recordings.tables  # noqa: F401 - their tables are of the same database
 from middleware.errors import ConfigError, StorageError

@@ -170,3 +170,20 @@ def test_writers_of_several_customers_do_not_wait_for_each_other(own_postgres: s
     with database.write("acme"), database.write("beta"), database.write():
         pass
     database.close()
+
+
+def test_whose_clock_is_ahead_takes_nothing_that_another_holds(own_postgres: str) -> None:
+    """Leases go by the server's clock: a machine an hour ahead waits for the others' as one whose clock is right."""
+    right, ahead = (Post(own_postgres, moment=NOW + timedelta(hours=hours)) for hours in (1, 2))
+    for post in (right, ahead):
+        post.connect(Ledger())
+    right.send()
+    while right.worker._plan():
+        pass
+    first, second = Queue(right.inbox), Queue(ahead.inbox)
+    (place,) = first.claim_lanes(1)
+    assert second.claim_lanes(1) == []
+    assert first.claim_next(place) is not None
+    assert second.claim_next(place) is None
+    for post in (right, ahead):
+        post.inbox.close()

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from middleware.crm.base import Context, CRMAdapter
 from middleware.generations import Generations
 from middleware.lookup.card import Card, Result
+from middleware.lookup.indexed import NoIndex, NumberIndex
 from middleware.lookup.service import Limits, LookupService
 from middleware.lookup.shared import SharedAnswers
 from middleware.lookup.trace import Trace
@@ -98,6 +99,7 @@ class Desk:
     trace: Trace = field(default_factory=Trace)  # of the latest lookup
     store: SharedStore | None = None
     limits: Limits = field(default_factory=Limits)
+    index: NumberIndex = field(default_factory=NoIndex)
 
     def __post_init__(self) -> None:
         self.generations = Generations(self.path, KEY)
@@ -108,6 +110,7 @@ class Desk:
             own_calls=lambda _tenant, _number: self.own_calls,
             shared=self.shared,
             limits=self.limits,
+            index=self.index,
             clock=lambda: self.now,
         )
 

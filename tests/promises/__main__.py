@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.table import FAIL, VOID, Figure, dump_json, dump_rst, say, show
-from tests.promises import broken_files, copies, fair, lost, machines, once, outage, restarts
+from tests.promises import broken_files, copies, fair, lost, machines, once, outage, restarts, throughput
 from tests.promises.databases import DATABASES
 
 KILLS, FEW_KILLS = 60, 12
@@ -25,6 +25,7 @@ PROMISES: dict[str, Callable[[str, bool], list[Figure]]] = {
     "P17": lambda database, is_full: [
         outage.measure(database) if is_full else outage.measure(database, events=1000, outage=30.0)
     ],
+    "throughput": lambda database, _is_full: throughput.measure(database),
     # customers' files have nothing to do with the database, and SQLite is of one machine
     "P9": lambda database, _is_full: [broken_files.measure()] if database == "sqlite" else [],
     "P18": lambda database, _is_full: [machines.measure()] if database == "postgresql" else [],

@@ -57,7 +57,7 @@ def _drain(database: str, events: int, outage: float, *, budget: str) -> Outcome
             stub.tell("acme", status=503)
             down = monotonic()
             with Senders(lambda: installation.port, most=events) as senders:
-                senders.wait_for(events)
+                senders.wait_for(events, seconds=900)
             say(f"{events:,} calls wait; the CRM is down for {max(0.0, outage - monotonic() + down):.0f} s more")
             sleep(max(0.0, outage - (monotonic() - down)))
             stub.tell("acme", status=200)

@@ -358,3 +358,31 @@ def test_what_nobody_writes_on_purpose_is_told_like_any_fault(file: Path, text: 
     """A file from a broken program is refused in words."""
     file.write_text(text)
     assert any(says in problem for problem in problems(file))
+
+
+def test_a_broken_file_hurts_no_process_that_starts_later(file: Path, tmp_path: Path) -> None:
+    """Who meets a broken file first has the version that was good when another process read it."""
+    good = tmp_path / "good"
+    first = Tenants(file.parent, good=good).get("acme")
+    assert first is not None
+    file.write_text("name = ")
+    later = Tenants(file.parent, good=good)
+    tenant = later.get("acme")
+    assert tenant is not None
+    assert (tenant.name, tenant.revision) == (first.name, first.revision)
+    assert later.problem("acme") is not None
+    assert (good / "acme.toml").stat().st_mode & 0o077 == 0  # it may hold a CRM's token
+    assert Tenants(file.parent).get("acme") is None
+
+
+def test_the_copy_of_a_file_that_is_gone_is_removed(file: Path, tmp_path: Path) -> None:
+    """A customer who was taken away leaves no secrets behind, and is nobody at the next start."""
+    clock, good = Clock(), tmp_path / "good"
+    tenants = Tenants(file.parent, good=good, clock=clock)
+    assert tenants.get("acme")
+    file.unlink()
+    for _ in range(2):
+        clock.now += GONE_AFTER
+        tenants.get("acme")
+    assert not (good / "acme.toml").exists()
+    assert Tenants(file.parent, good=good).get("acme") is None

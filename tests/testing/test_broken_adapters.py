@@ -436,6 +436,21 @@ def test_a_right_adapter_with_everything_passes(tmp_path: Path) -> None:
     assert not WITHOUT_PARTS & set(verdict.skipped)
 
 
+def test_a_right_adapter_without_search_passes(tmp_path: Path) -> None:
+    """A CRM that only lists its contacts is checked by its list, and by no search."""
+    changes = {
+        "def find_contacts(self, number: PhoneNumber": "def iter_contacts(self, since: object",
+        '{"phone": number.suffix}': '{"after": str(since)}',
+        "phone=01740605": "after=None",
+    }
+    verdict = judge(load(tmp_path, changes), tmp_path)
+    assert verdict.failed == {}
+    assert "the_search_names_the_number" in verdict.skipped
+    assert "every_number_of_a_contact_is_told" not in verdict.skipped
+    lacking = judge(load(tmp_path, {**changes, '    "number_2": "mobile",\n': ""}), tmp_path)
+    assert "the_recorded_contact_is_found" in lacking.failed
+
+
 @pytest.mark.parametrize("defect", BROKEN)
 def test_a_defect_is_caught_by_its_check(defect: str, tmp_path: Path) -> None:
     """The check that is named for the defect catches it, and says how to mend it."""

@@ -67,10 +67,10 @@ def test_an_address_is_heard_again_after_a_minute() -> None:
     guesses = Guesses(NETWORKS, clock=clock)
     for _ in range(MOST):
         guesses.note(ONE, "acme")
-    assert guesses.refuses(ONE, "acme")
-    assert not guesses.refuses(ONE, "brew")
+    assert guesses.refuses(ONE, "", "acme")
+    assert not guesses.refuses(ONE, "", "brew")
     clock.now += WINDOW.total_seconds()
-    assert not guesses.refuses(ONE, "acme")
+    assert not guesses.refuses(ONE, "", "acme")
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,36 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     op.create_table(
+        "oauth_token",
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("source", sa.String(length=63), nullable=False),
+        sa.Column("client", sa.String(length=64), nullable=False),
+        sa.Column("stamp", sa.String(length=32), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("connected_at", sa.Float(), nullable=False),
+        sa.Column("renewed_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float()),
+        sa.Column("refused_at", sa.Float(), nullable=False),
+        sa.Column("owner", sa.String(length=32)),
+        sa.Column("lease_until", sa.Float(), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.String(length=64)),
+        sa.PrimaryKeyConstraint("tenant", "source"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "oauth_state",
+        sa.Column("nonce", sa.String(length=64), nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("source", sa.String(length=63), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("nonce"),
+        if_not_exists=True,
+    )
+    op.create_table(
         "delivery",
         sa.Column("id", NUMBER, autoincrement=True, nullable=False),
         sa.Column("call_seq", NUMBER, nullable=False),
@@ -206,6 +236,51 @@ def upgrade() -> None:
     )
     op.create_index("ix_mark_event_seq", "mark", ["event_seq"], if_not_exists=True)
     op.create_index("mark_what", "mark", ["tenant", "what", "begin"], if_not_exists=True)
+    op.create_table(
+        "number_index",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("tenant", sa.String(length=63), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.String(length=32), nullable=False),
+        sa.Column("owner", sa.String(length=32)),
+        sa.Column("lease_until", sa.Float(), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("begun_at", sa.Float()),
+        sa.Column("bookmark", sa.Text()),
+        sa.Column("seen", sa.Integer(), nullable=False),
+        sa.Column("built_at", sa.Float()),
+        sa.Column("synced_at", sa.Float()),
+        sa.Column("since", sa.Float()),
+        sa.Column("contacts", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("error", sa.String(length=64)),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("tenant", "source"),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "indexed_contact",
+        sa.Column("index_id", NUMBER, nullable=False),
+        sa.Column("contact_id", sa.Text(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(length=32), nullable=False),
+        sa.Column("card", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["index_id"], ["number_index.id"]),
+        sa.PrimaryKeyConstraint("index_id", "contact_id"),
+        if_not_exists=True,
+    )
+    op.create_index("indexed_contact_generation", "indexed_contact", ["index_id", "generation"], if_not_exists=True)
+    op.create_table(
+        "indexed_number",
+        sa.Column("index_id", NUMBER, nullable=False),
+        sa.Column("number", sa.String(length=32), nullable=False),
+        sa.Column("contact_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["index_id"], ["number_index.id"]),
+        sa.PrimaryKeyConstraint("index_id", "number", "contact_id"),
+        if_not_exists=True,
+    )
+    op.create_index("indexed_number_contact", "indexed_number", ["index_id", "contact_id"], if_not_exists=True)
     _create_console()
 
 

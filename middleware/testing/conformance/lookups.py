@@ -60,7 +60,7 @@ def the_recorded_contact_is_found(trial: Trial) -> None:
     try:
         _ = trial.contact
     except NotApplicableError:
-        wrong = f"nobody who has {trial.raw_number} is found: find_contacts gives {trial.first.told()}"
+        wrong = f"nobody who has {trial.raw_number} is found: {trial.first.method} gives {trial.first.told()}"
         mend = "put every number of the contact into numbers, record that search, and set `number` to the recorded one"
         raise ConformanceError(wrong, mend) from trial.first.error
 
@@ -100,17 +100,17 @@ def _is_fitting(run: Run, each: Any) -> None:
 @check
 def each_contact_comes_once(trial: Trial) -> None:
     """A contact that several searches find is yielded once."""
-    ids = [contact.id for contact in trial.usual("find_contacts").result]
+    ids = [contact.id for contact in trial.usual(trial.first.method).result]
     if len(ids) != len(set(ids)):
         raise ConformanceError(
-            "find_contacts yields a contact twice", "keep the ids that were yielded, in this call only"
+            f"{trial.first.method} yields a contact twice", "keep the ids that were yielded, in this call only"
         )
 
 
 @check
 def numbers_are_as_the_crm_has_them(trial: Trial) -> None:
     """A number is passed on as it is stored; the middleware reads every spelling, and a rewrite breaks some."""
-    run = trial.each_usual("find_contacts")[0]
+    run = trial.each_usual(trial.first.method)[0]
     stored = {str(value) for sent in run.sent for _, value in leaves_of(sent.reply.json)}
     for contact in run.result:
         for each in contact.numbers:
@@ -122,7 +122,7 @@ def numbers_are_as_the_crm_has_them(trial: Trial) -> None:
 @check
 def every_number_of_a_contact_is_told(trial: Trial) -> None:
     """A contact who is called by his landline and his mobile is found by both."""
-    run = trial.each_usual("find_contacts")[0]
+    run = trial.each_usual(trial.first.method)[0]
     told = {
         e164
         for contact in run.result

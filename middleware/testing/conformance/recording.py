@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from itertools import islice
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from middleware.crm.auth import AuthBase
 from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
 from middleware.crm.session import CRMSession
 from middleware.crm.settings import Secret
@@ -19,7 +20,7 @@ from middleware.crm.transport import Answer, Transport
 from middleware.errors import CRMError
 from middleware.model.contact import Contact
 from middleware.model.deadline import Deadline
-from middleware.model.phone import parse_number
+from middleware.model.phone import PhoneNumber, parse_number
 from middleware.testing.conformance.exchanges import READS, Exchange
 from middleware.testing.conformance.scrub import Scrubber
 from middleware.testing.conformance.trial import MAX_ITEMS, has_number
@@ -48,14 +49,20 @@ class _Recorder:
         return answer
 
 
-def record_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str) -> Recorded:
-    """Run every method of ``adapter`` that only reads, and return what was said."""
+def record_lookup(
+    adapter: CRMAdapter[Any],
+    raw_number: str,
+    region: str,
+    auth: Callable[[Deadline], AuthBase | None] | None = None,
+) -> Recorded:
+    """Run every method of ``adapter`` that only reads, and return what was said; ``auth`` signs in its place."""
     recorder, failed = _Recorder(), dict[str, str]()
     number = parse_number(raw_number, region)
 
     def context(written: str) -> Context:
         deadline = Deadline.after(SPAN)
-        http = CRMSession(adapter.base_url, deadline, auth=adapter.auth(), classify=adapter.classify, sender=recorder)
+        signer = auth(deadline) if auth else adapter.auth()
+        http = CRMSession(adapter.base_url, deadline, auth=signer, classify=adapter.classify, sender=recorder)
         return Context(deadline=deadline, http=http, region=region, written=written)
 
     def run(method: str, *asked: Any, written: str = "") -> list[Any]:
@@ -67,8 +74,8 @@ def record_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str) -> Rec
             return []
 
     contacts: list[Contact] = []
-    for written in dict.fromkeys(getattr(number, form) for form in adapter.number_forms):
-        contacts = [each for each in run("find_contacts", number, written=written) if has_number(each, number, region)]
+    for method, asked, written in _searches(adapter, number):
+        contacts = [each for each in run(method, asked, written=written) if has_number(each, number, region)]
         if contacts:
             break
     for contact in contacts[:1]:
@@ -81,6 +88,14 @@ def record_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str) -> Rec
     secrets = [value.reveal() for value in _settings(adapter) if isinstance(value, Secret)]
     scrubber = Scrubber(number, secrets, urlsplit(adapter.base_url or "").hostname or "")
     return Recorded(exchanges=_exchanges(recorder, scrubber), failed=failed)
+
+
+def _searches(adapter: CRMAdapter[Any], number: PhoneNumber) -> list[tuple[str, PhoneNumber | None, str]]:
+    """Return what may bring the contact: a method, what it is asked for, and how that is written."""
+    if not adapter.is_searchable:
+        return [("iter_contacts", None, "")]
+    spellings = dict.fromkeys(getattr(number, form) for form in adapter.number_forms)
+    return [("find_contacts", number, written) for written in spellings]
 
 
 def _settings(adapter: CRMAdapter[Any]) -> Iterator[Any]:

@@ -193,7 +193,7 @@ def the_same_question_asks_the_same(trial: Trial) -> None:
     """Asked again, an adapter asks the CRM again; keeping answers is the middleware's."""
     if trial.speaks_http and not trial.first.sent:
         raise ConformanceError(
-            "find_contacts asks nothing", "keep no answers of the CRM, neither in self nor in the module"
+            f"{trial.first.method} asks nothing", "keep no answers of the CRM, neither in self nor in the module"
         )
     for usual in (trial.first, *trial.each_usual()):
         again = trial.run(usual.method)

@@ -155,7 +155,8 @@ class Trial:
     @property
     def methods(self) -> list[str]:
         """What the adapter offers."""
-        return ["find_contacts", *(name for name in OPTIONAL_METHODS if self.adapter.can(name))]
+        search = ["find_contacts"] if self.adapter.is_searchable else []
+        return [*search, *(name for name in OPTIONAL_METHODS if self.adapter.can(name))]
 
     @property
     def speaks_http(self) -> bool:
@@ -164,8 +165,8 @@ class Trial:
 
     @cached_property
     def first(self) -> Run:
-        """The very first call, in which nothing can be kept yet: ``find_contacts``."""
-        return self._run("find_contacts", self._first_inputs)
+        """The very first call, in which nothing can be kept yet, and which brings the recorded contact."""
+        return self._run("find_contacts" if self.adapter.is_searchable else "iter_contacts", self._first_inputs)
 
     @cached_property
     def contact(self) -> Contact:

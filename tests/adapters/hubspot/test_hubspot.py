@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.hubspot import COLUMNS, HubSpotAdapter, HubSpotSettings
-from middleware.crm.base import Context
+from middleware.crm.base import Bookmark, Context
 from middleware.crm.context import build_context
 from middleware.crm.settings import Secret
 from middleware.errors import CRMAuthError, CRMRejectedError, RateLimitedError
@@ -293,6 +293,18 @@ def test_all_contacts_come_page_by_page(crm: RecordedCrm) -> None:
     adapter = hubspot()
     assert [contact.id for contact in adapter.iter_contacts(None, context(adapter))] == ["51177", "51101"]
     assert [sent.query.get("after") for sent in crm.sent] == [None, "51178"]
+
+
+def test_an_interrupted_list_is_read_on(crm: RecordedCrm) -> None:
+    """Whoever was killed on the second page begins there."""
+    adapter, ctx = hubspot(), context(hubspot())
+    listed = adapter.iter_contacts(None, ctx)
+    assert next(listed).id == "51177"
+    assert ctx.bookmark.place == ""
+    assert next(listed).id == "51101"
+    assert ctx.bookmark.place == "51178"
+    again = replace(context(adapter), bookmark=Bookmark("51178"))
+    assert [contact.id for contact in adapter.iter_contacts(None, again)] == ["51101"]
 
 
 def test_changes_beyond_ten_thousand_are_read_on_from_the_last(crm: RecordedCrm) -> None:

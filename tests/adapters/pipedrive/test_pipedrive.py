@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -262,7 +263,12 @@ def test_a_typed_id_is_a_person(crm: RecordedCrm) -> None:
 def test_all_persons_come_page_by_page(crm: RecordedCrm) -> None:
     """The number index gets every person, and a deleted one without numbers."""
     adapter = pipedrive()
-    assert [contact.id for contact in adapter.iter_contacts(None, context(adapter))] == ["77", "51"]
+    ctx = context(adapter)
+    listed = adapter.iter_contacts(None, ctx)
+    assert [next(listed).id, next(listed).id] == ["77", "51"]
+    assert ctx.bookmark.place  # the second page
+    again = replace(context(adapter), bookmark=ctx.bookmark)
+    assert [contact.id for contact in adapter.iter_contacts(None, again)] == ["51"]
     gone = {"id": 77, "name": "Bo", "is_deleted": True, "phones": [{"value": "+46701740605"}]}
     crm.answers["GET /api/v2/persons"] = (200, {"data": [gone]})
     changed = list(adapter.iter_contacts(datetime(2026, 1, 1, tzinfo=UTC), context(adapter)))
