@@ -151,15 +151,9 @@ def tenant() -> None:
 @click.pass_context
 def tenant_add(ctx: click.Context, tenant_id: str, name: str, region: str, timezone: str, as_json: bool) -> None:
     """Add a customer and print what Customer Care registers."""
-    from middleware.tenants.config import load_tenant
     from middleware.tenants.files import create_tenant
 
     path, secret = create_tenant(settings_of(ctx).customers, tenant_id, name=name, region=region, timezone=timezone)
-    try:
-        load_tenant(path)
-    except ConfigError:  # what was asked for cannot be: leave nothing behind
-        path.unlink()
-        raise
     _print_block(ctx, tenant_id, secret, as_json, file=str(path))
 
 
@@ -241,24 +235,19 @@ def tenant_show(ctx: click.Context, tenant_id: str, as_json: bool) -> None:
 
 
 def _places(ctx: click.Context, tenant_id: str, secret: str) -> dict[str, dict[str, str]]:
-    """Return per sender the URL to register, whose secret it takes, and where that goes."""
-    from middleware.receivers.registry import RECEIVERS, Credential
+    from middleware.receivers.places import list_places
 
-    base = f"{public_url(settings_of(ctx))}/{tenant_id}"
-    in_url = (Credential.URL, Credential.URL_OR_DATA)
+    places = list_places(public_url(settings_of(ctx)), tenant_id, secret)
     return {
-        sender: {
-            "url": f"{base}/{sender}" + (f"?token={secret}" if receiver.credential in in_url else ""),
-            "receiver": receiver.secret,
-            "credential": receiver.credential.value,
-        }
-        for sender, receiver in RECEIVERS.items()
+        place.sender: {"url": place.url, "receiver": place.receiver, "credential": place.credential} for place in places
     }
 
 
 def _print_block(
     ctx: click.Context, tenant_id: str, secret: str, as_json: bool, receiver: str = "insights", **more: str
 ) -> None:
+    from middleware.receivers.places import registration
+
     base = public_url(settings_of(ctx))
     places = {name: one for name, one in _places(ctx, tenant_id, secret).items() if one["receiver"] == receiver}
     urls = {name: place["url"] for name, place in places.items()}
@@ -269,16 +258,9 @@ def _print_block(
         return
     if more:
         click.echo(f"Written: {more['file']}. Connect a CRM there, then run `m8crm check --live`.\n")
-    if receiver == "insights":
-        click.secho(
-            "For Customer Care: Organisation Settings / Insights, add a Webhook integration (Superadmin)", bold=True
-        )
-        click.echo(f"  Number lookup URL            {urls['lookup']}")
-        click.echo(f"  Automatic call logging URL   {urls['calllog']}")
-    for place in places.values() if receiver != "insights" else ():
-        click.secho(f"For Customer Care: register this URL with the sender ({place['credential']})", bold=True)
-        click.echo(f"  URL                          {place['url']}")
-    click.echo(f"  Secret                       {secret}")
+    heading, *lines = registration(base, tenant_id, receiver, secret)
+    click.secho(heading, bold=True)
+    click.echo("\n".join(lines))
     click.echo("The secret is shown this once: only its digest is kept.")
     if more:
         click.echo(f"Other senders: `m8crm tenant show {tenant_id}`.")

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from middleware.console import static_files
 from middleware.console.access import Access
 from middleware.console.guard import csrf_token, current_viewer, set_cookie
-from middleware.console.pages import audit, lookup, overview, signing_in, traces
+from middleware.console.pages import audit, customer, customers, lookup, overview, plots, signing_in, traces
 from middleware.console.section import Section
 from middleware.console.words import FILTERS
 from middleware.errors import StorageError
@@ -23,6 +23,9 @@ SECTIONS: tuple[Section, ...] = (
     overview.section,
     lookup.section,
     traces.section,
+    customers.section,
+    customer.section,
+    plots.section,
     audit.section,
     signing_in.section,
     static_files.section,
