@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from middleware.cli.server import public_url
 from middleware.errors import ConfigError, CRMError, place_of
 
 if TYPE_CHECKING:
+    from middleware.crm.reference import Reference
     from middleware.tenants.tenant import Source, Tenant
 
 LIVE_SECONDS = 10.0  # for one CRM's whole check
@@ -102,20 +103,28 @@ def _check_crm(tenant: Tenant, source: Source) -> list[dict[str, Any]]:
 
 
 @click.command()
+@click.argument("name", required=False)
 @click.option("--rst", "as_rst", is_flag=True, help="Print the table as README.rst has it.")
 @json_option
-def adapters(as_json: bool, as_rst: bool) -> None:
-    """Show which CRMs can be connected and what each adapter can do."""
+def adapters(name: str | None, as_json: bool, as_rst: bool) -> None:
+    """Show which CRMs can be connected and what each adapter can do, or the settings of one."""
     from rich.console import Console
     from rich.table import Table
 
     from middleware.crm.base import OPTIONAL_METHODS
+    from middleware.crm.reference import describe
     from middleware.crm.registry import broken_adapters, load_adapters
 
-    known = load_adapters()
+    known = {key: kind for key, kind in load_adapters().items() if name in (None, key)}
+    if not known:
+        raise ConfigError(str(name), ["is no adapter; m8crm adapters lists them"])
     if as_json:
-        matrix = {name: {"label": kind.label, "can": sorted(kind.capabilities())} for name, kind in known.items()}
+        told = {key: asdict(describe(kind)) for key, kind in known.items()}
+        matrix = {key: one | {"can": sorted(one["can"])} for key, one in told.items()}
         print_json({"adapters": matrix, "broken": broken_adapters()})
+        return
+    if name:
+        _print_settings(describe(known[name]))
         return
     if as_rst:
         heads = [["", *(kind.label for kind in known.values())]]
@@ -130,6 +139,14 @@ def adapters(as_json: bool, as_rst: bool) -> None:
     Console().print(table)
     for where, why in broken_adapters().items():
         click.secho(f"{where}: {why}", fg="red")
+
+
+def _print_settings(found: Reference) -> None:
+    for one in found.settings:
+        without = "required" if one.is_required else f"else {one.default}" if one.default else "may be left out"
+        click.echo(f"{one.name:<16} {one.type}; {without}")
+    if found.words:
+        click.echo(f"\n{found.words}")
 
 
 def _list_table(rows: list[list[str]]) -> str:

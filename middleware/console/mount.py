@@ -11,7 +11,18 @@ from werkzeug.exceptions import HTTPException
 from middleware.console import static_files
 from middleware.console.access import Access
 from middleware.console.guard import csrf_token, current_viewer, set_cookie
-from middleware.console.pages import audit, customer, customers, lookup, overview, plots, signing_in, traces
+from middleware.console.pages import (
+    adapters,
+    audit,
+    customer,
+    customers,
+    lookup,
+    overview,
+    plots,
+    signing_in,
+    system,
+    traces,
+)
 from middleware.console.section import Section
 from middleware.console.words import FILTERS
 from middleware.errors import StorageError
@@ -26,6 +37,8 @@ SECTIONS: tuple[Section, ...] = (
     customers.section,
     customer.section,
     plots.section,
+    adapters.section,
+    system.section,
     audit.section,
     signing_in.section,
     static_files.section,

@@ -39,6 +39,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     wanted += ",database status,database upgrade,adapter new,adapter check,adapter record"
     wanted += ",console user add,console user list,console user remove,console user password"
     wanted += ",console session list,console session end,console link,console audit"
+    wanted += ",system"
     wanted += ",index status,index build,index drop"
     assert {tuple(name.split()) for name in wanted.split(",")} == set(COMMANDS)
 
