@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from middleware.crm.base import Context, CRMAdapter, Finding
 from middleware.crm.mapping import REQUIRED_OF_CONTACT, Reader, is_column, required_columns
+from middleware.crm.parameters import CALL, KINDS, NUMBER, call_parameters, number_parameters
 from middleware.crm.settings import Secret
 from middleware.errors import (
     CRMError,
@@ -37,21 +38,7 @@ from middleware.model.contact import Contact, ContactDraft, ContactNumber, Link
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber
 
-NUMBER = frozenset("raw e164 national national_digits international double_zero suffix".split())
-CALL = frozenset(
-    "key contact_id direction contact_number own_number started_at ended_at duration_seconds duration_ms subject body "
-    "agent answer_group user_id referred_to referred_by summary outcome wait_seconds talk_seconds owner recording "
-    "transcript sentiment action_items caller_name".split()
-)
 RECORDING = CALL | {"external_id", "recording_key"}
-KINDS: dict[str, type[Activity]] = {
-    "find_notes": Note,
-    "find_tasks": Task,
-    "find_calls": Call,
-    "find_tickets": Ticket,
-    "find_deals": Deal,
-    "find_appointments": Appointment,
-}
 PARAMETERS: dict[str, frozenset[str]] = {
     "find_contacts": NUMBER,
     "find_contact_by_id": frozenset({"id"}),
@@ -123,7 +110,7 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def find_contacts(self, number: PhoneNumber, ctx: Context) -> Iterable[Contact]:
         """Run ``find_contacts`` with every spelling of the number."""
-        rows = self._run("find_contacts", _number(number), ctx).rows
+        rows = self._run("find_contacts", number_parameters(number), ctx).rows
         return self._reader("find_contacts").contacts(rows)
 
     def find_contact_by_id(self, numeric_id: str, ctx: Context) -> Contact | None:
@@ -162,7 +149,7 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def create_contact(self, draft: ContactDraft, ctx: Context) -> Contact:
         """Run ``create_contact``, which returns the new ``id`` (``RETURNING id``)."""
-        parameters = {**_number(draft.number), "display_name": draft.display_name, "owner": draft.owner}
+        parameters = {**number_parameters(draft.number), "display_name": draft.display_name, "owner": draft.owner}
         created = _logged(self._run("create_contact", parameters, ctx), "create_contact")
         if created is None:
             raise CRMResponseError("queries.create_contact: returns no row; end it with RETURNING id")
@@ -182,12 +169,12 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def create_task(self, contact: Contact, text: str, call: CallRecord, ctx: Context) -> None:
         """Run ``create_task``; a unique ``:task_key`` in the database makes a second one harmless."""
-        self._run("create_task", {**_call(call, contact), "task_key": call.task_key(text), "text": text}, ctx)
+        self._run("create_task", {**call_parameters(call, contact), "task_key": call.task_key(text), "text": text}, ctx)
 
     def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
         """Run ``log_call``; a unique key in the database makes a second one harmless."""
         try:
-            written = self._run("log_call", _call(call, contact), ctx)
+            written = self._run("log_call", call_parameters(call, contact), ctx)
         except CRMRejectedError:
             logged = self.find_logged_call(call, ctx) if self.can("find_logged_call") else None
             if logged is None:
@@ -198,11 +185,11 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
 
     def find_logged_call(self, call: CallRecord, ctx: Context) -> LoggedCall | None:
         """Run ``find_logged_call``; its columns are ``id`` and, if there is one, ``url``."""
-        return _logged(self._run("find_logged_call", _call(call, None), ctx))
+        return _logged(self._run("find_logged_call", call_parameters(call, None), ctx))
 
     def update_call(self, logged: LoggedCall, call: CallRecord, ctx: Context) -> None:
         """Run ``update_call``."""
-        self._run("update_call", {**_call(call, None), "external_id": logged.external_id}, ctx)
+        self._run("update_call", {**call_parameters(call, None), "external_id": logged.external_id}, ctx)
 
     def attach_recording(self, logged: LoggedCall, recording: RecordingFile, call: CallRecord, ctx: Context) -> None:
         """Run ``attach_recording``; a unique ``:recording_key`` in the database makes a second one harmless."""
@@ -403,44 +390,5 @@ def _storable(value: object) -> object:
     return UNSTORABLE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
-def _number(number: PhoneNumber) -> dict[str, object]:
-    return {name: getattr(number, name) for name in NUMBER}
-
-
 def _recording(logged: LoggedCall, recording: RecordingFile, call: CallRecord) -> dict[str, object]:
-    return {**_call(call, None), "external_id": logged.external_id, "recording_key": recording.key}
-
-
-def _call(call: CallRecord, contact: Contact | None) -> dict[str, object]:
-    return {
-        "key": call.key,
-        "contact_id": contact.id if contact else None,
-        "direction": call.direction.value,
-        "contact_number": str(call.contact_number),
-        "own_number": str(call.own_number),
-        "started_at": call.started_at.astimezone(UTC).isoformat(),
-        "ended_at": call.ended_at.astimezone(UTC).isoformat(),
-        "duration_seconds": round(call.duration.total_seconds()),
-        "duration_ms": round(call.duration.total_seconds() * 1000),
-        "subject": call.subject,
-        "body": call.body,
-        "agent": call.agent,
-        "answer_group": call.answer_group,
-        "user_id": call.user_id,
-        "referred_to": call.referred_to,
-        "referred_by": call.referred_by,
-        "summary": call.summary,
-        "outcome": call.ending.value if call.ending else None,
-        "wait_seconds": _seconds(call.wait_time),
-        "talk_seconds": _seconds(call.talk_time),
-        "owner": call.owner,
-        "recording": call.recording,
-        "transcript": call.transcript,
-        "sentiment": call.sentiment,
-        "action_items": "\n".join(call.action_items) or None,
-        "caller_name": call.caller_name,
-    }
-
-
-def _seconds(span: timedelta | None) -> int | None:
-    return None if span is None else round(span.total_seconds())
+    return {**call_parameters(call, None), "external_id": logged.external_id, "recording_key": recording.key}

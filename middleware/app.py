@@ -55,7 +55,8 @@ from middleware.web.problems import ProblemApi, respond
 from middleware.web.requests import watch_requests
 from middleware.web.schemas.lookup import ACTIVITY_SCHEMAS, dump_card
 
-if TYPE_CHECKING:  # an extra
+if TYPE_CHECKING:  # extras
+    from middleware.console.openid import OpenID
     from middleware.oauth.connections import Connections
     from middleware.oauth.tokens import StoredTokens
 
@@ -186,6 +187,7 @@ def build_trial(parts: Parts) -> LookupService:
         dump=dump_card,
         generations=parts.generations,
         own_calls=partial(logged_calls, parts.inbox, parts.recordings),
+        index=parts.index,
         keep_trace=partial(_tried, parts.traces, ParkedCalls(parts.inbox)),
         limits=Limits(cache_bytes=0, searches=TRIALS),
         is_history_shared=parts.inbox.database.dialect != "sqlite",
@@ -261,8 +263,28 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     app.register_blueprint(oauth.blueprint)
     app.register_blueprint(docs.blueprint)
     if settings.console:
-        mount_console(app, build_access(parts.inbox, parts.key), build_trial(parts))
+        mount_console(app, build_access(parts.inbox, parts.key), build_trial(parts), _openid(parts))
     return app
+
+
+def _openid(parts: Parts) -> OpenID | None:
+    """Return who asks the provider that vouches for people; raises ``ConfigError`` for settings that cannot be."""
+    settings = parts.settings
+    if settings.oidc_issuer is None:
+        return None
+    if find_spec("authlib") is None or find_spec("joserfc") is None:
+        raise ConfigError("M8CRM_OIDC_ISSUER", ["needs the extra: pip install 'm8crm[openid]'"])
+    from middleware.console.openid import OpenID, Provider, parse_roles  # noqa: PLC0415 - an extra
+
+    provider = Provider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret,
+        claim=settings.oidc_claim,
+        roles=parse_roles(settings.oidc_roles),
+    )
+    back = f"{settings.public_url.rstrip('/')}/-/console/openid/back"
+    return OpenID(provider, redirect_uri=back, key=parts.key)
 
 
 def _describe(api: ProblemApi) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
@@ -35,8 +35,9 @@ class Settings:
     every alarm as JSON; ``alarm_command`` is run with it on its standard input.  ``alarm_after``: seconds that the
     oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
     ``attempt``: seconds that one try to write a call into a CRM may take.  ``lease``: seconds after which another
-    worker goes on with what a silent one has begun.  ``console``: whether there are pages for people.
-    ``token_keys``: the file with the keys of the OAuth2 tokens in the database.
+    worker goes on with what a silent one has begun.  ``token_keys``: the file with the keys of the OAuth2 tokens in
+    the database.  ``console``: whether there are pages for people; ``oidc_…``: the OpenID Connect provider whose
+    people may sign in there, and which value of which claim gives which role (docs/console.rst).
     ``fail_at``: for testers, see :mod:`middleware.failpoints`.
     """
 
@@ -64,8 +65,13 @@ class Settings:
     alarm_disk: int = 1024**3
     attempt: float = 10.0
     lease: float = 30.0
-    console: bool = False
     token_keys: str = ""
+    console: bool = False
+    oidc_issuer: str | None = None
+    oidc_client_id: str = ""
+    oidc_client_secret: str = field(default="", repr=False)
+    oidc_claim: str = "roles"
+    oidc_roles: str = ""
     fail_at: str | None = None
 
 
@@ -114,8 +120,13 @@ def load_settings(data: Path | None = None) -> Settings:
         "alarm_disk": env.int("ALARM_DISK", 1024**3, validate=Range(min=0)),
         "attempt": env.float("ATTEMPT", 10.0, validate=Range(min=0, min_inclusive=False)),
         "lease": env.float("LEASE", 30.0),
-        "console": env.bool("CONSOLE", False),
         "token_keys": ("" if data else env.str("TOKEN_KEYS", "")) or str(folder.resolve() / "token.keys"),
+        "console": env.bool("CONSOLE", False),
+        "oidc_issuer": env.str("OIDC_ISSUER", "") or None,
+        "oidc_client_id": env.str("OIDC_CLIENT_ID", ""),
+        "oidc_client_secret": env.str("OIDC_CLIENT_SECRET", ""),
+        "oidc_claim": env.str("OIDC_CLAIM", "roles"),
+        "oidc_roles": env.str("OIDC_ROLES", ""),
         "fail_at": env.str("FAIL_AT", "", validate=_is_failpoint) or None,
     }
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 import sys
@@ -14,7 +15,10 @@ from middleware.cli.output import json_option, parts_of, print_json, settings_of
 from middleware.errors import ConfigError, place_of
 
 if TYPE_CHECKING:
+    from middleware.tenants.tenant import Source, Tenant
     from middleware.testing.conformance.author import Conformance
+
+MAX_SHOWN = 4_000  # characters of one answer
 
 folder_option = click.option(
     "--folder",
@@ -59,10 +63,34 @@ def new(name: str, folder: Path, as_json: bool) -> None:
 @adapter.command()
 @click.argument("name")
 @folder_option
+@click.option(
+    "--customer", help="Check a customer's mapping instead, with --exchanges as `m8crm adapter record` has them."
+)
+@click.option(
+    "--source", help="Which of the customer's CRMs, by its name; else the first of that adapter.", metavar="NAME"
+)
+@click.option("--exchanges", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--number", help="Whose number the exchanges are about; else the scrubbed one.")
 @json_option
-def check(name: str, folder: Path, as_json: bool) -> None:
-    """Run the conformance kit on the adapter NAME, with the exchanges of its test."""
-    found = _judged(_class_of(name, folder))
+@click.pass_context
+def check(
+    ctx: click.Context,
+    name: str,
+    folder: Path,
+    customer: str | None,
+    source: str | None,
+    exchanges: Path | None,
+    number: str | None,
+    as_json: bool,
+) -> None:
+    """Run the conformance kit on the adapter NAME, with the exchanges of its tests or of a customer."""
+    if (customer is None) is not (exchanges is None):
+        raise click.UsageError("--customer and --exchanges belong together.")
+    kinds = [_class_for(ctx, name, customer, source, exchanges, number)] if customer and exchanges else None
+    kinds = kinds or _classes_of(name, folder)
+    found = [
+        {**each, **({"class": kind.__name__} if len(kinds) > 1 else {})} for kind in kinds for each in _judged(kind)
+    ]
     failed = [each for each in found if each["verdict"] == "failed"]
     if as_json:
         print_json({"adapter": name, "ok": not failed, "checks": found})
@@ -71,14 +99,52 @@ def check(name: str, folder: Path, as_json: bool) -> None:
     sys.exit(1 if failed else 0)
 
 
-def _class_of(name: str, folder: Path) -> type[Conformance]:
+def _class_for(
+    ctx: click.Context, name: str, customer: str, source: str | None, exchanges: Path, raw_number: str | None
+) -> type[Conformance]:
+    """Return the class that an author would have written for a customer's mapping."""
+    from middleware.testing.conformance.author import Conformance
+    from middleware.testing.conformance.exchanges import load_exchanges
+    from middleware.testing.conformance.samples import NUMBER
+
+    kept, region = _source_of(ctx, customer, source, name)
+
+    class OfCustomer(Conformance):
+        adapter = type(kept.adapter)
+        settings = kept.adapter.settings
+
+    OfCustomer.exchanges = load_exchanges(exchanges)
+    OfCustomer.number, OfCustomer.region = raw_number or NUMBER, region
+    return OfCustomer
+
+
+def _source_of(ctx: click.Context, customer: str, source: str | None, kind: str | None = None) -> tuple[Source, str]:
+    """Return one of the customer's CRMs that are asked by HTTP, and his country."""
+    from middleware.tenants.config import load_tenant
+
+    def chosen(tenant: Tenant) -> list[Source]:
+        return [each for each in tenant.sources if source in (None, each.name) and kind in (None, each.adapter.name)]
+
+    path = settings_of(ctx).customers / f"{customer}.toml"
+    tenant = load_tenant(path)
+    if not chosen(tenant):
+        names = ", ".join(each.name for each in tenant.sources) or "none"
+        raise ConfigError(customer, [f"has no CRM called {source or kind!r}; it has {names}"])
+    if chosen(tenant)[0].adapter.base_url is None:
+        raise ConfigError(customer, [f"{chosen(tenant)[0].name} is not asked by HTTP, so there is nothing to record"])
+    if chosen(tenant)[0].client:  # it has tokens, in the database
+        tenant = load_tenant(path, parts_of(ctx).accounts)
+    return chosen(tenant)[0], tenant.region
+
+
+def _classes_of(name: str, folder: Path) -> list[type[Conformance]]:
     from middleware.testing.conformance.author import find_conformance
 
     tests = folder / "tests" / "adapters"
     sys.path.insert(0, str(folder.resolve()))  # the author's adapters package, before another distribution's
-    for _, kind in find_conformance(tests / name):
-        if kind.adapter.name == name:
-            return kind
+    found = [kind for _, kind in find_conformance(tests / name) if kind.adapter.name == name]
+    if found:
+        return found
     todo = f"write it, or begin with `m8crm adapter new {name}`"
     raise ConfigError(str(tests / name), [f"has no conformance class of the adapter {name!r}: {todo}"])
 
@@ -113,7 +179,8 @@ def _show(found: list[dict[str, Any]]) -> None:
             click.echo(f"{click.style('left out', fg='yellow')} {each['check']}: {each['message']}")
     for each in found:
         if each["verdict"] == "failed":
-            click.echo(f"{click.style('wrong', fg='red')} {each['check']}: {each['message']}")
+            of = f" ({each['class']})" if "class" in each else ""
+            click.echo(f"{click.style('wrong', fg='red')} {each['check']}{of}: {each['message']}")
     click.echo(f"{count['passed']} checks passed, {count['failed']} failed, {count['skipped']} are left out.")
 
 
@@ -132,24 +199,13 @@ def record(ctx: click.Context, customer: str, number: str, source: str | None, i
     Only what reads is asked: nothing is written into the CRM.  Names, numbers, addresses and texts are replaced, the
     same by the same; look through the file before you give it away.
     """
-    from middleware.tenants.config import load_tenant
     from middleware.testing.conformance.exchanges import dump_exchanges
     from middleware.testing.conformance.recording import record_lookup
 
-    tenant_file = settings_of(ctx).customers / f"{customer}.toml"
-    tenant = load_tenant(tenant_file)
-    names = [each.name for each in tenant.sources]
-    chosen = [each for each in tenant.sources if source in (None, each.name)]
-    if not chosen:
-        raise ConfigError(customer, [f"has no CRM called {source!r}; it has {', '.join(names) or 'none'}"])
-    if chosen[0].adapter.base_url is None:
-        raise ConfigError(customer, [f"{chosen[0].name} is not asked by HTTP, so there is nothing to record"])
+    kept, region = _source_of(ctx, customer, source)
     if into.exists():
         raise ConfigError(str(into), ["is there already, and stays as it is; --into names another file"])
-    if chosen[0].client:  # it has tokens, in the database
-        tenant = load_tenant(tenant_file, parts_of(ctx).accounts)
-        chosen = [each for each in tenant.sources if each.name == chosen[0].name]
-    recorded = record_lookup(chosen[0].adapter, number, tenant.region, chosen[0].account.auth)
+    recorded = record_lookup(kept.adapter, number, region, kept.account.auth)
     into.write_text(dump_exchanges(recorded.exchanges), encoding="utf-8")
     told = {"file": str(into), "exchanges": len(recorded.exchanges), "failed": recorded.failed}
     if as_json:
@@ -160,6 +216,83 @@ def record(ctx: click.Context, customer: str, number: str, source: str | None, i
     )
     for method, error in recorded.failed.items():
         click.echo(f"{method} failed: {error}")
+
+
+@adapter.command("try")
+@click.argument("customer")
+@click.argument("number")
+@click.option("--source", help="Which of the customer's CRMs, by its name; else the first.", metavar="NAME")
+@json_option
+@click.pass_context
+def try_(ctx: click.Context, customer: str, number: str, source: str | None, as_json: bool) -> None:
+    """Look NUMBER up in CUSTOMER's CRM and show each request, the raw answer, and what every expression found.
+
+    Nothing is written into the CRM.  What is shown holds people's data, but no secret.
+    """
+    from middleware.testing.conformance.recording import secrets_of, try_lookup
+
+    kept, region = _source_of(ctx, customer, source)
+    tried = try_lookup(kept.adapter, number, region, kept.account.auth)
+    secrets = secrets_of(kept.adapter)
+    steps = [_step_of(kept.adapter, asked, secrets) for asked in tried.passed]
+    found = {method: [repr(each) for each in results] for method, results in tried.found.items()}
+    failed = {m: f"{error} {_hidden(error.vendor_text or '', secrets)}".strip() for m, error in tried.failed.items()}
+    if as_json:
+        print_json({"steps": steps, "found": found, "failed": failed})
+    else:
+        _show_steps(steps, found, failed)
+    sys.exit(1 if failed else 0 if tried.found.get("find_contacts") else 2)
+
+
+def _step_of(adapter: Any, asked: Any, secrets: list[str]) -> dict[str, Any]:
+    """Return one exchange for people: without headers, in which the credentials are, and without secrets."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(asked.request.url)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    body = asked.request.body
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
+    step = {
+        "method": asked.method,
+        "request": _hidden(f"{asked.request.method} {target}", secrets),
+        "body": _hidden(text, secrets),
+        "status": asked.answer.status_code,
+    }
+    settings = adapter.settings
+    if getattr(settings, "auth", "") == "login" and settings.auth_name not in asked.request.headers:
+        return {**step, "body": "", "answer": "(the login: not shown)", "expressions": {}}
+    try:
+        answer = json.loads(asked.answer.content)
+    except ValueError:
+        answer = asked.answer.content.decode("utf-8", "replace")[:MAX_SHOWN]
+    explain = getattr(adapter, "explain", None)  # of adapters that read by expressions
+    told = dict(explain(asked.method, asked.request.method, parts.path, answer)) if explain else {}
+    return {**step, "answer": answer, "expressions": told}
+
+
+def _hidden(text: str, secrets: list[str]) -> str:
+    from urllib.parse import quote_plus
+
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***").replace(quote_plus(secret), "***")
+    return text
+
+
+def _show_steps(steps: list[dict[str, Any]], found: dict[str, list[str]], failed: dict[str, str]) -> None:
+    for step in steps:
+        click.secho(f"{step['method']}: {step['request']}", bold=True)
+        if step["body"]:
+            click.echo(f"  sent: {step['body'][:MAX_SHOWN]}")
+        answer = json.dumps(step["answer"], indent=2, ensure_ascii=False)
+        click.echo(f"  answered {step['status']}:")
+        click.echo("\n".join(f"    {line}" for line in answer[:MAX_SHOWN].splitlines()))
+        for name, value in step["expressions"].items():
+            shown = json.dumps(value, ensure_ascii=False)[:200]
+            click.echo(f"  {name} = {click.style(shown, fg='yellow' if value is None else 'green')}")
+    for method, results in found.items():
+        click.secho(f"{method}: {failed.get(method) or f'{len(results)} found'}", bold=True)
+        for each in results[:5]:
+            click.echo(f"  {each}")
 
 
 COMMANDS = (adapter,)

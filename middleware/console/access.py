@@ -11,6 +11,7 @@ from middleware.console.roles import Viewer
 from middleware.console.sessions import Sessions
 from middleware.console.users import Users
 from middleware.inbox.store import Inbox
+from middleware.logs import masked
 
 WINDOW = timedelta(minutes=15)
 # refused sign-ins within the window, after which nobody is heard: as one name from one address, from one address, as
@@ -27,26 +28,30 @@ class Access:
     sessions: Sessions
     links: Links
     audit: AuditLog
+    key: bytes
 
     def sign_in(self, name: str, password: str, address: str) -> Viewer | None:
         """Return who it is, or ``None`` for a wrong name or password; both are written down."""
         viewer = self.users.verify(name, password)
         if viewer is None:
             who = name if self.users.is_known(name) else NOBODY
-            self.audit.note(who, REFUSED, address=address)
+            self.audit.note(who, REFUSED, about=self._mark(name), address=address)
         else:
             self.audit.note(viewer.name, "signed in", viewer.customer, address=address)
         return viewer
 
     def is_refused(self, name: str, address: str) -> bool:
-        """Whether too many sign-ins were wrong lately for this one to be heard; the same without an account."""
-        who = name if self.users.is_known(name) else NOBODY
-        count = self.audit.refusals
+        """Whether too many sign-ins were wrong lately for this one to be heard; that tells not whose name it is."""
+        mark, count = self._mark(name), self.audit.refusals
         return (
-            count(WINDOW, who=who, address=address) >= MOST_TOGETHER
+            count(WINDOW, about=mark, address=address) >= MOST_TOGETHER
             or count(WINDOW, address=address) >= MOST_OF_ADDRESS
-            or (who != NOBODY and count(WINDOW, who=who) >= MOST_OF_NAME)
+            or count(WINDOW, about=mark) >= MOST_OF_NAME
         )
+
+    def _mark(self, name: str) -> str:
+        """Return what tells one typed name from another, and nothing else."""
+        return masked(name, self.key).partition("…")[0]
 
 
 def build_access(inbox: Inbox, key: bytes) -> Access:
@@ -57,4 +62,5 @@ def build_access(inbox: Inbox, key: bytes) -> Access:
         sessions=Sessions(database, now),
         links=Links(database, now, key),
         audit=AuditLog(database, now),
+        key=key,
     )

@@ -42,11 +42,11 @@ class AuditLog:
             connection.execute(insert(console_audit).values(entry))
             connection.execute(delete(console_audit).where(console_audit.c.at < now - KEPT_FOR.total_seconds()))
 
-    def refusals(self, since: timedelta, *, who: str | None = None, address: str | None = None) -> int:
-        """Return how many sign-ins were refused lately, as that name and from that address."""
+    def refusals(self, since: timedelta, *, about: str | None = None, address: str | None = None) -> int:
+        """Return how many sign-ins were refused lately, with that name's mark and from that address."""
         wanted = [console_audit.c.action == REFUSED, console_audit.c.at > (self._now() - since).timestamp()]
-        if who is not None:
-            wanted.append(console_audit.c.who == who)
+        if about is not None:
+            wanted.append(console_audit.c.about == about)
         if address is not None:
             wanted.append(console_audit.c.address == address)
         with self._database.read() as connection:

@@ -115,13 +115,17 @@ def set_cookie(response: Response) -> Response:
     token = g.get("new_cookie")
     if token is None:
         return response
-    secure = _is_https()
-    options: dict[str, Any] = {"httponly": True, "samesite": "Lax", "secure": secure, "path": _path()}
     if token:
-        response.set_cookie(cookie_name(), token, **options)
+        response.set_cookie(cookie_name(), token, **cookie_options())
     else:
-        response.delete_cookie(cookie_name(), **options)
+        response.delete_cookie(cookie_name(), **cookie_options())
     return response
+
+
+def cookie_options() -> dict[str, Any]:
+    """Return how every cookie of the console is set: for no script, and for no request that another site sends."""
+    path = "/" if _is_https() else url_for("console.overview.page")
+    return {"httponly": True, "samesite": "Lax", "secure": _is_https(), "path": path}
 
 
 def cookie_name() -> str:
@@ -132,10 +136,6 @@ def cookie_name() -> str:
 def is_htmx(asked: Request) -> bool:
     """Whether a part of a page is asked for, and not a page."""
     return asked.headers.get("HX-Request") == "true"
-
-
-def _path() -> str:
-    return "/" if _is_https() else url_for("console.overview.page")
 
 
 def _is_https() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, g, render_template
 from jinja2 import StrictUndefined
@@ -23,11 +23,15 @@ from middleware.console.pages import (
     system,
     traces,
 )
+from middleware.console.pages import openid as openid_pages
 from middleware.console.section import Section
 from middleware.console.words import FILTERS
 from middleware.errors import StorageError
 from middleware.lookup.service import LookupService
 from middleware.web.answers import broken_answer
+
+if TYPE_CHECKING:
+    from middleware.console.openid import OpenID
 
 # in the order of the navigation; a new page is one line here
 SECTIONS: tuple[Section, ...] = (
@@ -41,6 +45,7 @@ SECTIONS: tuple[Section, ...] = (
     system.section,
     audit.section,
     signing_in.section,
+    openid_pages.section,
     static_files.section,
 )
 CSP = (
@@ -56,10 +61,11 @@ _HEADERS = {
 }
 
 
-def mount(app: Flask, access: Access, lookups: LookupService) -> None:
+def mount(app: Flask, access: Access, lookups: LookupService, openid: OpenID | None = None) -> None:
     """Register the console at ``/-/console``; ``lookups`` are those that ask the CRM past every cache."""
     app.extensions["m8crm.console"] = access
     app.extensions["m8crm.console.lookups"] = lookups
+    app.extensions["m8crm.console.openid"] = openid
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(FILTERS)

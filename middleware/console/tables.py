@@ -55,6 +55,7 @@ console_audit = Table(
     Column("customer", String(63)),
     Column("about", Told, nullable=False),
     Column("address", String(45), nullable=False),
+    Index("console_audit_at", "at"),
     Index("console_audit_action", "action", "at"),
     Index("console_audit_customer", "customer", "id"),
 )

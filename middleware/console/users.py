@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -23,7 +24,6 @@ SHORTEST = 12  # characters of a password
 LONGEST = 1024
 WAIT = 5.0  # seconds that a sign-in waits for the hash of others
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # OWASP's; 25 ms and 19 MiB
-_NOBODYS = _HASHER.hash("")  # compared where there is no account, so that both take as long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class Users:
         if not self._hashing.acquire(timeout=WAIT):
             raise StorageError("too many people sign in at once")
         try:
-            is_right = _HASHER.verify(row.password if row else _NOBODYS, password[:LONGEST])
+            is_right = _HASHER.verify(row.password if row else _nobodys(), password[:LONGEST])
         except (Argon2Error, InvalidHashError):
             return None
         finally:
@@ -111,6 +111,12 @@ class Users:
     def _row(self, name: str) -> Any:
         with self._database.read() as connection:
             return connection.execute(select(console_user).where(console_user.c.name == name)).first()
+
+
+@cache
+def _nobodys() -> str:
+    """Return what is compared where there is no account, so that both take as long."""
+    return _HASHER.hash("")
 
 
 def _assert_one(name: str, count: int) -> None:

@@ -40,10 +40,9 @@ def draw(told: dict[str, Any], budget_ms: float | None = None) -> Waterfall:
     scale = 1000 / max(RULER, total)
     steps = [step for step in told["steps"] if step["begin"] <= total]  # those begun later are for the cache
     bars = [_bar(step, total, scale) for step in steps]
-    end = max((step["begin"] + (step["took"] or 0) for step in steps), default=0.0)
+    end = min(total, max((bar.begin + bar.took for bar in bars), default=0.0))
     label = "everything else: cache, waiting, the card" if steps else "the cache"
-    if total >= end:
-        bars.append(_bar({"name": label, "begin": end, "took": total - end, "queued": 0}, total, scale))
+    bars.append(_bar({"name": label, "begin": end, "took": total - end, "queued": 0}, total, scale))
     return Waterfall(
         bars=bars,
         marks=[round(second * 1000 * scale, 1) for second in range(1, int(max(RULER, total) / 1000) + 1)],

@@ -9,7 +9,7 @@ from requests.auth import AuthBase
 
 from middleware.crm.settings import Secret
 
-__all__ = ["AuthBase", "HeaderAuth", "basic", "bearer"]
+__all__ = ["AuthBase", "HeaderAuth", "QueryAuth", "basic", "bearer"]
 
 
 class HeaderAuth(AuthBase):
@@ -23,6 +23,19 @@ class HeaderAuth(AuthBase):
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Sign ``request``."""
         request.headers[self._name] = self._prefix + self._secret.reveal()
+        return request
+
+
+class QueryAuth(AuthBase):
+    """Puts a secret into the address, for CRMs that take it nowhere else; logs on the way may keep it."""
+
+    def __init__(self, name: str, secret: Secret) -> None:
+        self._name = name
+        self._secret = secret
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Sign ``request``."""
+        request.prepare_url(request.url, {self._name: self._secret.reveal()})
         return request
 
 

@@ -90,8 +90,8 @@ class CRMAdapter(ABC, Generic[SettingsT]):
     name: ClassVar[str]  # in customers' files and databases: never changes
     label: ClassVar[str]  # for people
     settings_type: ClassVar[type]  # the frozen dataclass of the settings
-    number_forms: ClassVar[tuple[NumberForm, ...]] = ("e164",)  # to search for, in this order: ``ctx.written``
-    log_format: ClassVar[Literal["text", "html", "markdown"]] = "text"  # of ``call.body``, as the CRM shows it
+    number_forms: tuple[NumberForm, ...] = ("e164",)  # to search for, in this order: ``ctx.written``
+    log_format: Literal["text", "html", "markdown"] = "text"  # of ``call.body``, as the CRM shows it
     knows_contact_ids: ClassVar[bool] = False  # find_contact_by_id takes Contact.id, too, and tells all numbers
     budget: ClassVar[Budget | None] = None  # requests that the vendor allows an account; None: not counted
 

@@ -24,7 +24,7 @@ ActivityT = TypeVar("ActivityT", bound=Activity)
 REQUIRED_OF_CONTACT = ("id", "number")
 PRIORITIES = ("HIGH", "MEDIUM", "LOW")
 _REPEATED = re.compile(r"(?:number|email)(?:_\d+)?(?:_comment)?|field_\w+")
-_MOMENTS = {"timestamp", "due_date", "start_time", "created_date", "close_date", "start_date", "end_date", "updated_at"}
+MOMENTS = {"timestamp", "due_date", "start_time", "created_date", "close_date", "start_date", "end_date", "updated_at"}
 _FLAGS = {"done", "all_day", "markdown"}
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n", "")
 
@@ -77,7 +77,7 @@ class Reader:
             raise CRMResponseError(f"{self.where}: the column {column} cannot be read") from None
 
     def _read(self, column: str, value: Any) -> Any:
-        if column in _MOMENTS:
+        if column in MOMENTS:
             return parse_moment(value, self.zone)
         if column == "duration":
             return value if isinstance(value, timedelta) else timedelta(seconds=float(value))

@@ -1,4 +1,4 @@
-"""``Secret``: a setting that never shows."""
+"""``Secret``: a setting that never shows; ``SettingsError``: settings that an adapter cannot use."""
 
 from __future__ import annotations
 
@@ -28,3 +28,11 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a Secret is not pickled")
+
+
+class SettingsError(ValueError):
+    """Settings that an adapter cannot use: ``problems`` are sentences, each beginning with the dotted key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

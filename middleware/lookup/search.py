@@ -51,8 +51,8 @@ class Tools:
     own_calls: OwnCalls
     pool: DaemonPool
     alarms: Alarms
-    remarks: bool = False  # whether somebody wants to know what is odd about what an adapter brings
     index: NumberIndex = field(default_factory=NoIndex)
+    remarks: bool = False  # whether somebody wants to know what is odd about what an adapter brings
     is_history_shared: bool = False  # whether calls are also logged by machines that we do not hear of
     clock: Clock = time.monotonic
 

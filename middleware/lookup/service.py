@@ -56,7 +56,7 @@ class Limits:
 class LookupService:
     """Answers lookups; one per process, shared by its threads."""
 
-    def __init__(  # noqa: PLR0913 - what a process has one of
+    def __init__(  # noqa: PLR0913 - all but two have defaults
         self,
         *,
         dump: Dump,

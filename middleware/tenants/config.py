@@ -23,11 +23,12 @@ from middleware.crm.base import CRMAdapter
 from middleware.crm.budget import Budget
 from middleware.crm.oauth import TokenAuth
 from middleware.crm.registry import load_adapters
-from middleware.crm.settings import Secret
+from middleware.crm.settings import Secret, SettingsError
 from middleware.errors import ConfigError
 from middleware.model.call import Direction
 from middleware.model.phone import NumberKind, parse_number
 from middleware.tenants.access import read_client, take_access
+from middleware.tenants.lines import with_lines
 from middleware.tenants.log_template import find_fault
 from middleware.tenants.secrets import MIN_CHARACTERS
 from middleware.tenants.tenant import (
@@ -227,12 +228,13 @@ def read_tenant(path: Path, accounts: Accounts | None = None, *, copy: Path | No
     try:
         loaded: dict[str, Any] = cast("dict[str, Any]", _File().load(document))
     except ValidationError as error:
-        raise ConfigError(path.name, list(flat_problems(error.messages, _File()))) from None
+        problems = flat_problems(error.messages, _File())
+        raise ConfigError(path.name, with_lines(problems, raw.decode())) from None
     tenant = _tenant(path.stem, loaded, reading)
     if reading.problems:
         for source in tenant.sources:
             source.adapter.close()
-        raise ConfigError(path.name, reading.problems)
+        raise ConfigError(path.name, with_lines(reading.problems, raw.decode()))
     return tenant, reading.files
 
 
@@ -360,6 +362,8 @@ def _adapter(
         return kind(schema.load(resolved))
     except ValidationError as error:
         reading.problems += flat_problems(error.messages, schema, f"{where}.")
+    except SettingsError as error:
+        reading.problems += [f"{where}: {problem}" for problem in error.problems]
     except ValueError as error:  # what an adapter says of its settings
         reading.problems.append(f"{where}: {error}")
     except Exception as error:  # an adapter's fault: its message may hold a setting

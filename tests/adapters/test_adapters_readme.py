@@ -19,10 +19,11 @@ import docutils.core
 import pytest
 import responses
 
-from adapters.sql import KINDS, PARAMETERS, SQLAdapter, SQLSettings
+from adapters.sql import PARAMETERS, SQLAdapter, SQLSettings
 from middleware.crm.base import CRMAdapter
 from middleware.crm.context import build_context
 from middleware.crm.mapping import is_column, required_columns
+from middleware.crm.parameters import KINDS
 from middleware.crm.settings import Secret
 from middleware.model.contact import Contact, ContactNumber
 from middleware.model.deadline import Deadline

@@ -25,14 +25,14 @@ def test_a_right_folder_passes(run: Run, demo_folder: Path) -> None:
 
 
 def test_every_fault_is_named(run: Run, demo_folder: Path) -> None:
-    """Check names file and key of every fault of every file, and ends with status 1."""
+    """Check names file, line and key of every fault of every file, and ends with status 1."""
     for name, old, new in (("nordlys", 'miss = "404"', 'miss = "405"'), ("harbour", "several", "severl")):
         path = demo_folder / "customers" / f"{name}.toml"
         path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     result = run("check")
     assert result.exit_code == 1
-    assert "nordlys.toml: lookup.miss" in result.output
-    assert "harbour.toml: lookup.severl: is unknown; did you mean 'several'?" in result.output
+    assert "nordlys.toml: line 16: lookup.miss" in result.output
+    assert "harbour.toml: line 15: lookup.severl: is unknown; did you mean 'several'?" in result.output
 
 
 def test_a_file_that_no_url_can_reach_is_named(run: Run, demo_folder: Path) -> None:

@@ -36,11 +36,11 @@ def test_the_commands_of_the_readme_exist() -> None:
     wanted += ",events list,events show,events retry,adapters,export,forget"
     wanted += ",recordings list,recordings revoke,recordings fetch,alarms list,alarms test,metrics"
     wanted += ",tenant connect,tenant disconnect,tokens rotate"
-    wanted += ",database status,database upgrade,adapter new,adapter check,adapter record"
+    wanted += ",database status,database upgrade,adapter new,adapter check,adapter record,adapter try"
+    wanted += ",index status,index build,index drop"
+    wanted += ",system"
     wanted += ",console user add,console user list,console user remove,console user password"
     wanted += ",console session list,console session end,console link,console audit"
-    wanted += ",system"
-    wanted += ",index status,index build,index drop"
     assert {tuple(name.split()) for name in wanted.split(",")} == set(COMMANDS)
 
 

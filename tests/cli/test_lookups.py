@@ -137,6 +137,7 @@ def test_customer_without_a_file_is_forgotten(
     monkeypatch.setenv("M8CRM_REDIS_URL", redis_server)
     file = demo_folder / "customers" / "nordlys.toml"
     file.unlink() if mishap == "gone" else file.write_text("name =", encoding="utf-8")
+    (demo_folder / "customers-good" / "nordlys.toml").unlink()
     with redis.Redis.from_url(redis_server) as client:
         for number in ((KNOWN,), ()):
             query = LookupQuery(number=parse_number(KNOWN, "SE"))

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from middleware.console import static_files
+from middleware.console.guard import needs
 from middleware.console.mount import SECTIONS
+from middleware.console.roles import ALL
 from tests.conftest import House
-from tests.console.conftest import HOME, PEOPLE, Person, SignIn, access_of
+from tests.console.conftest import HOME, PASSWORD, PEOPLE, Person, SignIn, access_of
 
 NUMBER = "+46701740605"
 
@@ -109,6 +111,7 @@ def test_the_cache_is_used_passed_by_or_renewed(console: House, signed_in: SignI
         return person.post(f"{HOME}/lookup", customer="nordlys", number=NUMBER, mode=mode).text
 
     assert "Cache: nothing there" in asked("past")
+    assert "Cache: nothing there" in asked("past")
     assert "Cache: nothing there" in asked("as-is"), "what passes the cache by leaves nothing in it"
     assert "Cache: answered from it." in asked("as-is")
     assert "sql · contact" in asked("renew")
@@ -143,9 +146,13 @@ def test_a_trace_is_found_by_its_id(console: House, signed_in: SignIn) -> None:
     assert "This is no number" in person.post(f"{HOME}/traces", number="x y").text
 
 
-def test_a_link_may_try_a_lookup_and_nothing_else(console: House) -> None:
-    """Who comes by a link may ask, since that changes nothing."""
+def test_a_link_may_try_a_lookup_and_change_nothing(console: House) -> None:
+    """Who comes by a link may ask, since that changes nothing; a view that does not say so is closed to him."""
+    console.app.add_url_rule(f"{HOME}/change", "change", needs(ALL)(lambda viewer: "changed"), methods=["POST"])
     _, text = access_of(console).links.make("nordlys", "ada")
     person = Person(console.app.test_client())
     person.post(f"{HOME}/link/{text}")
     assert "Outcome: hit" in person.post(f"{HOME}/lookup", customer="nordlys", number=NUMBER).text
+    assert person.post(f"{HOME}/change").status_code == 403
+    person.post(f"{HOME}/sign-in", name="nora", password=PASSWORD)
+    assert person.post(f"{HOME}/change").text == "changed"

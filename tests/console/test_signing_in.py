@@ -33,6 +33,8 @@ def test_every_view_says_who_may_see_it(console: House) -> None:
         "console.signing_in.sign_in",
         "console.signing_in.link",
         "console.signing_in.enter",
+        "console.openid.start",
+        "console.openid.back",
         "console.static.file",
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import abort, make_response, redirect, render_template, request, url_for
+from flask import abort, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from middleware.console.guard import (
@@ -39,7 +39,7 @@ def sign_in() -> ResponseReturnValue:
     if viewer is None:
         return _form(place, 403, "Name or password is wrong.", name)
     keep_cookie(access().sessions.begin(viewer, address()))
-    return redirect(_own(place), 303)
+    return redirect(own_place(place), 303)
 
 
 @section.post("/sign-out")
@@ -77,11 +77,14 @@ def enter(text: str) -> ResponseReturnValue:
 
 def _form(place: str, status: int = 200, words: str = "", name: str = "") -> ResponseReturnValue:
     if status == 200 and current_viewer():
-        return redirect(_own(place), 303)
-    return make_response(render_template("console/sign_in.html", next=place, words=words, name=name), status)
+        return redirect(own_place(place), 303)
+    has_openid = current_app.extensions["m8crm.console.openid"] is not None
+    return make_response(
+        render_template("console/sign_in.html", next=place, words=words, name=name, has_openid=has_openid), status
+    )
 
 
-def _own(place: str) -> str:
+def own_place(place: str) -> str:
     """Return where to go after signing in, within the console."""
     home = url_for("console.overview.page")
     is_own = place.startswith((f"{home}/", f"{home}?")) and not any(sign in place for sign in "\\\r\n\t")

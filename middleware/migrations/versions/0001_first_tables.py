@@ -333,5 +333,6 @@ def _create_console() -> None:
         sa.PrimaryKeyConstraint("id"),
         if_not_exists=True,
     )
+    op.create_index("console_audit_at", "console_audit", ["at"], if_not_exists=True)
     op.create_index("console_audit_action", "console_audit", ["action", "at"], if_not_exists=True)
     op.create_index("console_audit_customer", "console_audit", ["customer", "id"], if_not_exists=True)

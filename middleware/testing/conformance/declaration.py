@@ -40,8 +40,8 @@ def _tree(trial: Trial) -> ast.Module:
 
 
 def _declared(trial: Trial, name: str) -> Any:
-    """Return what the class says, which may be anything."""
-    return getattr(trial.kind, name, None)
+    """Return what the adapter says, which may be anything."""
+    return getattr(trial.adapter, name, None)
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
@@ -115,8 +115,8 @@ def the_number_forms_are_known(trial: Trial) -> None:
 @check
 def the_log_format_is_known(trial: Trial) -> None:
     """The middleware composes the body as the CRM shows it."""
-    if trial.kind.log_format not in ("text", "html", "markdown"):
-        raise ConformanceError(f"log_format is {trial.kind.log_format!r}", "use text, html or markdown")
+    if trial.adapter.log_format not in ("text", "html", "markdown"):
+        raise ConformanceError(f"log_format is {trial.adapter.log_format!r}", "use text, html or markdown")
 
 
 @check

@@ -221,7 +221,7 @@ def finding_changes_nothing(trial: Trial) -> None:
 def one_lookup_is_few_requests(trial: Trial) -> None:
     """M8Com waits three seconds: a contact is there after at most three requests a spelling, activities after four."""
     for usual in trial.each_usual("find_contacts", *set(ACTIVITY_METHODS) & set(trial.methods)):
-        most = 3 * len(trial.kind.number_forms) if usual.method == "find_contacts" else 4
+        most = 3 * len(trial.adapter.number_forms) if usual.method == "find_contacts" else 4
         if len(usual.sent) > most:
             raise ConformanceError(
                 f"{usual.method} sends {len(usual.sent)} requests", f"use at most {most}; ask for lists"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from itertools import islice
@@ -25,6 +25,7 @@ from middleware.testing.conformance.exchanges import READS, Exchange
 from middleware.testing.conformance.scrub import Scrubber
 from middleware.testing.conformance.trial import MAX_ITEMS, has_number
 
+Signer = Callable[[Deadline], AuthBase | None]
 SPAN = timedelta(seconds=30)  # for each method
 
 
@@ -36,28 +37,54 @@ class Recorded:
     failed: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request as it was sent, with the adapter's method that sent it, and its answer; with people in it."""
+
+    method: str
+    request: requests.PreparedRequest
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A lookup step by step: what passed, what each method gave, and which failed."""
+
+    passed: list[Asked]
+    found: dict[str, list[Any]]
+    failed: dict[str, CRMError]
+
+
 @dataclass(slots=True)
 class _Recorder:
     """Sends as the transport does, and keeps what passes."""
 
     transport: Transport = field(default_factory=Transport)
-    passed: list[tuple[requests.PreparedRequest, Answer]] = field(default_factory=list)
+    passed: list[Asked] = field(default_factory=list)
+    method: str = ""
 
     def send(self, request: requests.PreparedRequest, crm: str, host: str, seconds: float, max_bytes: int) -> Answer:
         answer = self.transport.send(request, crm, host, seconds, max_bytes)
-        self.passed.append((request, answer))
+        self.passed.append(Asked(method=self.method, request=request, answer=answer))
         return answer
 
 
-def record_lookup(
-    adapter: CRMAdapter[Any],
-    raw_number: str,
-    region: str,
-    auth: Callable[[Deadline], AuthBase | None] | None = None,
-) -> Recorded:
+def record_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str, auth: Signer | None = None) -> Recorded:
     """Run every method of ``adapter`` that only reads, and return what was said; ``auth`` signs in its place."""
-    recorder, failed = _Recorder(), dict[str, str]()
-    number = parse_number(raw_number, region)
+    tried = try_lookup(adapter, raw_number, region, auth, ("find_contact_by_id", "check"))
+    scrubber = Scrubber(
+        parse_number(raw_number, region), secrets_of(adapter), urlsplit(adapter.base_url or "").hostname or ""
+    )
+    failed = {method: f"{type(error).__name__}: {error}" for method, error in tried.failed.items()}
+    return Recorded(exchanges=_exchanges(tried.passed, scrubber), failed=failed)
+
+
+def try_lookup(
+    adapter: CRMAdapter[Any], raw_number: str, region: str, auth: Signer | None = None, more: Collection[str] = ()
+) -> Tried:
+    """Find the contact and its activities, run what of ``more`` there is, and return what was asked and found."""
+    recorder, number = _Recorder(), parse_number(raw_number, region)
+    tried = Tried(passed=recorder.passed, found={}, failed={})
 
     def context(written: str) -> Context:
         deadline = Deadline.after(SPAN)
@@ -66,12 +93,14 @@ def record_lookup(
         return Context(deadline=deadline, http=http, region=region, written=written)
 
     def run(method: str, *asked: Any, written: str = "") -> list[Any]:
+        recorder.method = method
         try:
             found = getattr(adapter, method)(*asked, context(written))
-            return list(islice(found, MAX_ITEMS)) if method != "find_contact_by_id" else [found]
+            tried.found[method] = list(islice(found, MAX_ITEMS)) if method != "find_contact_by_id" else [found]
         except CRMError as error:
-            failed[method] = f"{type(error).__name__}: {error}"
-            return []
+            tried.failed[method] = error
+            tried.found[method] = []
+        return tried.found[method]
 
     contacts: list[Contact] = []
     for method, asked, written in _searches(adapter, number):
@@ -81,13 +110,16 @@ def record_lookup(
     for contact in contacts[:1]:
         for method in filter(adapter.can, ACTIVITY_METHODS):
             run(method, contact)
-        if adapter.can("find_contact_by_id"):
+        if "find_contact_by_id" in more and adapter.can("find_contact_by_id"):
             run("find_contact_by_id", contact.id)
-    if adapter.can("check"):
+    if "check" in more and adapter.can("check"):
         run("check")
-    secrets = [value.reveal() for value in _settings(adapter) if isinstance(value, Secret)]
-    scrubber = Scrubber(number, secrets, urlsplit(adapter.base_url or "").hostname or "")
-    return Recorded(exchanges=_exchanges(recorder, scrubber), failed=failed)
+    return tried
+
+
+def secrets_of(adapter: CRMAdapter[Any]) -> list[str]:
+    """Return what must not be shown."""
+    return [value.reveal() for value in _settings(adapter) if isinstance(value, Secret)]
 
 
 def _searches(adapter: CRMAdapter[Any], number: PhoneNumber) -> list[tuple[str, PhoneNumber | None, str]]:
@@ -103,11 +135,12 @@ def _settings(adapter: CRMAdapter[Any]) -> Iterator[Any]:
         yield getattr(adapter.settings, each.name)
 
 
-def _exchanges(recorder: _Recorder, scrubber: Scrubber) -> list[Exchange]:
+def _exchanges(passed: list[Asked], scrubber: Scrubber) -> list[Exchange]:
     """Return each exchange once; answers are scrubbed first, for requests repeat what earlier ones told."""
-    answers = [scrubber.answer(_json(answer.content)) for _, answer in recorder.passed]
+    answers = [scrubber.answer(_json(each.answer.content)) for each in passed]
     found: dict[str, Exchange] = {}
-    for (request, answer), scrubbed in zip(recorder.passed, answers, strict=True):
+    for each, scrubbed in zip(passed, answers, strict=True):
+        request = each.request
         parts = urlsplit(request.url or "")
         target = scrubber.target(f"{parts.path}?{parts.query}" if parts.query else parts.path)
         body = request.body.decode("utf-8", "replace") if isinstance(request.body, bytes) else request.body
@@ -115,7 +148,7 @@ def _exchanges(recorder: _Recorder, scrubber: Scrubber) -> list[Exchange]:
         exchange = Exchange(
             request=f"{request.method} {target}",
             sent=sent,
-            status=answer.status_code,
+            status=each.answer.status_code,
             answer=scrubbed,
             reads=request.method not in READS,
         )
