@@ -2,70 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from middleware.web.inline import InlineWorker
 from tests.conftest import House
-from tests.console.conftest import HOME, PASSWORD, access_of
-from tests.web.serving import served
+from tests.console.conftest import HOME, OpenPage, access_of
 
 NUMBER = "070-174 06 05"
-OpenPage = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Return Debian's Chromium; playwright brings none of its own here."""
-    program = shutil.which("chromium")
-    if program is None and os.environ.get("CI") == "true":
-        pytest.fail("chromium is missing: apt-get install chromium")
-    if program is None:
-        pytest.skip("chromium is not installed")
-    with sync_playwright() as playwright:
-        # no sandbox of its own: it wants rights that tests do not have; no proxies of the environment
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"]
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def place(console: House) -> Iterator[str]:
-    """Serve the console, and return where."""
-    with served(console.app, InlineWorker) as (_, (host, port)):
-        yield f"http://{host}:{port}"
-
-
-@pytest.fixture
-def open_page(browser: Browser, place: str) -> Iterator[OpenPage]:
-    """Return who opens a browser of its own and signs in; nothing may go wrong on its pages, or go elsewhere."""
-    wrong: list[str] = []
-    own = (place, "data:")
-
-    def opened(name: str = "ada", **options: Any) -> Page:
-        context = browser.new_context(base_url=place, **options)
-        page = context.new_page()
-        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: None if asked.url.startswith(own) else wrong.append(asked.url))
-        page.goto(HOME)
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-        return page
-
-    yield opened
-    for context in browser.contexts:
-        context.close()
-    assert not wrong
 
 
 def try_lookup(page: Page, customer: str = "nordlys", number: str = NUMBER) -> None:
