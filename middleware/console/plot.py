@@ -45,6 +45,7 @@ class Plot:
     words: str
     begins: Sequence[datetime]
     series: Mapping[str, Values]
+    colours: Mapping[str, int]
     bars: Sequence[Bar]
     lines: Sequence[Line]
     rows: Sequence[tuple[float, str]]  # heights with their amounts
@@ -56,18 +57,27 @@ class Plot:
         return not any(value for values in self.series.values() for value in values)
 
 
-def stack(name: str, title: str, begins: Sequence[datetime], series: Mapping[str, Sequence[float]]) -> Plot:
-    """Return bars, one for each moment, in which the series lie upon each other, the first below."""
+def stack(
+    name: str,
+    title: str,
+    begins: Sequence[datetime],
+    series: Mapping[str, Sequence[float]],
+    colours: Mapping[str, int],
+) -> Plot:
+    """Return bars, one for each moment, in which the series lie upon each other, the first below.
+
+    ``colours``: so that a series has the same one whether or not there are others.
+    """
     sums = [sum(values) for values in zip(*series.values(), strict=True)] or [0.0]
     top, step = _top(max(sums)), (WIDTH - LEFT - RIGHT) / max(1, len(begins))
     bars, heights = [], [0.0] * len(begins)
-    for colour, values in enumerate(series.values()):
+    for which, values in series.items():
         for i, value in enumerate(values):
             if value:
                 heights[i] += value
                 height = value / top * (HEIGHT - TOP - BOTTOM)
                 place = {"x": LEFT + i * step, "y": _y(heights[i], top), "width": max(1.0, step - 1), "height": height}
-                bars.append(Bar(**{key: round(at, 1) for key, at in place.items()}, colour=colour))
+                bars.append(Bar(**{key: round(at, 1) for key, at in place.items()}, colour=colours[which]))
     totals = ", ".join(f"{which} {sum(values):.0f}" for which, values in series.items()) or "nothing"
     return Plot(
         id=name,
@@ -75,6 +85,7 @@ def stack(name: str, title: str, begins: Sequence[datetime], series: Mapping[str
         words=f"{title}: {totals}.",
         begins=begins,
         series=series,
+        colours=colours,
         bars=bars,
         lines=(),
         rows=_rows(top),
@@ -94,6 +105,7 @@ def lines(name: str, title: str, begins: Sequence[datetime], series: Mapping[str
         words=f"{title}; the latest: {told}.",
         begins=begins,
         series=series,
+        colours={which: colour for colour, which in enumerate(series)},
         bars=(),
         lines=drawn,
         rows=_rows(top),

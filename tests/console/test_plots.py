@@ -25,11 +25,11 @@ def _begins(count: int) -> list[datetime]:
 
 def test_bars_lie_upon_each_other_within_the_plot() -> None:
     """Each bar begins where the one below ends, is as high as its amount, and none leaves the plot."""
-    plot = stack("p", "Lookups", _begins(3), {"hit": [4, 0, 7], "miss": [1, 0, 1]})
+    plot = stack("p", "Lookups", _begins(3), {"hit": [4, 0, 7], "miss": [1, 0, 1]}, {"hit": 0, "miss": 3})
     below, above = [bar for bar in plot.bars if bar.x == LEFT]
     assert below.y == pytest.approx(above.y + above.height, abs=0.2)
     assert below.height == pytest.approx(4 * above.height, abs=0.5)
-    assert (below.colour, above.colour) == (0, 1)
+    assert (below.colour, above.colour) == (0, 3)
     assert len(plot.bars) == 4, "nothing is drawn where there is nothing"
     assert all(bar.y >= 0 and bar.y + bar.height <= HEIGHT and bar.x + bar.width <= WIDTH for bar in plot.bars)
     assert plot.words == "Lookups: hit 11, miss 2."

@@ -83,10 +83,10 @@ def draw(read_past: ReadPast, customer: str, window: Window, now: datetime) -> l
         EVENTS.name: "Events that senders sent",
         DELIVERY_ATTEMPTS.name: "Attempts to write a call into a CRM, by outcome",
     }
-    plots = [
-        stack(f"plot-{i}", title, moments, _by_outcome(samples, what, begins, window.step))
-        for i, (what, title) in enumerate(stacks.items())
-    ]
+    plots = []
+    for i, (what, title) in enumerate(stacks.items()):
+        found = _by_outcome(samples, what, begins, window.step)
+        plots.append(stack(f"plot-{i}", title, moments, found, _colours(what, found)))
     took = _latencies(samples, begins, window.step)
     return [plots[0], lines("plot-took", "How long lookups took, in milliseconds", moments, took), *plots[1:]]
 
@@ -100,6 +100,11 @@ def _by_outcome(samples: Iterable[Sample], what: str, begins: range, step: int) 
     order = _ORDER[what]
     known = {name: i for i, name in enumerate(order)}
     return {name: found[name] for name in sorted(found, key=lambda name: (known.get(name, len(order)), name))}
+
+
+def _colours(what: str, found: Iterable[str]) -> dict[str, int]:
+    order = _ORDER[what]
+    return {name: order.index(name) if name in order else len(order) for name in found}
 
 
 def _latencies(samples: Iterable[Sample], begins: range, step: int) -> dict[str, list[float | None]]:

@@ -10,7 +10,6 @@ from middleware.console.guard import needs
 from middleware.console.roles import HOSTER, Viewer
 from middleware.console.section import Section
 from middleware.monitoring.alarms import Ledger
-from middleware.monitoring.condition import condition_of
 from middleware.monitoring.system import describe
 
 section = Section("system", __name__, title="System", roles=HOSTER)
@@ -27,7 +26,6 @@ def page(viewer: Viewer) -> ResponseReturnValue:
         section=section,
         system=found,
         retention={**found.retention, "the audit log": audit.KEPT_FOR},
-        condition=condition_of(parts.inbox),
         alarms=[(alarm, alarm.document()["text"]) for alarm in Ledger(parts.inbox).list_alarms()],
         is_told=bool(parts.settings.alarm_url or parts.settings.alarm_command),
     )
