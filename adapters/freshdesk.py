@@ -12,23 +12,41 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
 
-from middleware.crm.auth import AuthBase, basic
-from middleware.crm.base import Context, CRMAdapter, Finding
-from middleware.crm.budget import Budget
-from middleware.crm.form import FileForm
-from middleware.crm.mapping import Reader
-from middleware.crm.mark import is_marked, mark
-from middleware.crm.owner import find_owner
-from middleware.crm.quote import check_subdomain, decimal_id, is_decimal, url_segment
-from middleware.crm.reading import columns, records, required, row, scalar, text
-from middleware.crm.rights import try_reading
-from middleware.crm.settings import Secret
-from middleware.crm.spellings import spellings
-from middleware.errors import UnsupportedError
-from middleware.model.activity import Ticket
-from middleware.model.call import CallRecord, LoggedCall, RecordingFile
-from middleware.model.contact import Contact, ContactDraft, Link
-from middleware.model.phone import PhoneNumber
+from middleware.crm.api import (
+    AuthBase,
+    Budget,
+    CallRecord,
+    Contact,
+    ContactDraft,
+    Context,
+    CRMAdapter,
+    FileForm,
+    Finding,
+    Link,
+    LoggedCall,
+    PhoneNumber,
+    Reader,
+    RecordingFile,
+    Secret,
+    Ticket,
+    UnsupportedError,
+    basic,
+    check_subdomain,
+    columns,
+    decimal_id,
+    find_owner,
+    is_decimal,
+    is_marked,
+    mark,
+    records,
+    required,
+    row,
+    scalar,
+    spellings,
+    text,
+    try_reading,
+    url_segment,
+)
 
 API = "api/v2"
 PAGE = 100  # contacts; Freshdesk's most

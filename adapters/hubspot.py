@@ -14,21 +14,48 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from middleware.crm.auth import AuthBase, bearer
-from middleware.crm.base import Context, CRMAdapter, Finding, Response
-from middleware.crm.budget import Budget
-from middleware.crm.mapping import Reader
-from middleware.crm.oauth import OAuth2
-from middleware.crm.owner import find_owner
-from middleware.crm.quote import is_decimal, url_segment
-from middleware.crm.reading import columns, number, records, required, row, scalar, text, texts, value
-from middleware.crm.rights import try_reading
-from middleware.crm.settings import Secret
-from middleware.errors import CRMError, CRMRejectedError, RateLimitedError
-from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
-from middleware.model.call import CallRecord, Ending, LoggedCall
-from middleware.model.contact import Contact, ContactDraft, Link
-from middleware.model.phone import PhoneNumber
+from middleware.crm.api import (
+    Activity,
+    Appointment,
+    AuthBase,
+    Budget,
+    Call,
+    CallRecord,
+    Contact,
+    ContactDraft,
+    Context,
+    CRMAdapter,
+    CRMError,
+    CRMRejectedError,
+    Deal,
+    Ending,
+    Finding,
+    Link,
+    LoggedCall,
+    Note,
+    OAuth2,
+    PhoneNumber,
+    RateLimitedError,
+    Reader,
+    Response,
+    Secret,
+    Task,
+    Ticket,
+    bearer,
+    columns,
+    find_owner,
+    is_decimal,
+    number,
+    records,
+    required,
+    row,
+    scalar,
+    text,
+    texts,
+    try_reading,
+    url_segment,
+    value,
+)
 
 OBJECTS = "crm/v3/objects"
 PAGE = 100  # records; HubSpot's most

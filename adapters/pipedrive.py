@@ -15,25 +15,53 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
 
-from middleware.crm.auth import AuthBase, HeaderAuth
-from middleware.crm.base import Bookmark, Context, CRMAdapter, Finding, Response
-from middleware.crm.budget import Budget
-from middleware.crm.form import FileForm
-from middleware.crm.limits import rate_limited
-from middleware.crm.mapping import Reader
-from middleware.crm.mark import is_marked, mark
-from middleware.crm.oauth import OAuth2
-from middleware.crm.owner import find_owner
-from middleware.crm.quote import check_subdomain, decimal_id, is_decimal, url_segment
-from middleware.crm.reading import columns, records, required, row, scalar, text, value
-from middleware.crm.reading import number as read_number
-from middleware.crm.rights import try_reading
-from middleware.crm.settings import Secret
-from middleware.errors import CRMError, CRMResponseError, UnsupportedError
-from middleware.model.activity import Appointment, Call, Deal, Note, Task
-from middleware.model.call import CallRecord, Ending, LoggedCall, RecordingFile
-from middleware.model.contact import Contact, ContactDraft, Link
-from middleware.model.phone import PhoneNumber
+from middleware.crm.api import (
+    Appointment,
+    AuthBase,
+    Bookmark,
+    Budget,
+    Call,
+    CallRecord,
+    Contact,
+    ContactDraft,
+    Context,
+    CRMAdapter,
+    CRMError,
+    CRMResponseError,
+    Deal,
+    Ending,
+    FileForm,
+    Finding,
+    HeaderAuth,
+    Link,
+    LoggedCall,
+    Note,
+    OAuth2,
+    PhoneNumber,
+    Reader,
+    RecordingFile,
+    Response,
+    Secret,
+    Task,
+    UnsupportedError,
+    check_subdomain,
+    columns,
+    decimal_id,
+    find_owner,
+    is_decimal,
+    is_marked,
+    mark,
+    rate_limited,
+    records,
+    required,
+    row,
+    scalar,
+    text,
+    try_reading,
+    url_segment,
+    value,
+)
+from middleware.crm.api import number as read_number
 
 V1, V2 = "v1", "api/v2"
 LATEST = {"limit": "50", "sort_direction": "desc"}

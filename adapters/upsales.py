@@ -15,24 +15,49 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from middleware.crm.auth import AuthBase, HeaderAuth
-from middleware.crm.base import Context, CRMAdapter, Finding, Response
-from middleware.crm.budget import Budget
-from middleware.crm.limits import rate_limited
-from middleware.crm.mapping import Reader
-from middleware.crm.mark import is_marked, mark
-from middleware.crm.owner import find_owner
-from middleware.crm.quote import decimal_id, is_decimal, url_segment
-from middleware.crm.reading import columns, records, required, row, scalar, text, value
-from middleware.crm.reading import number as read_number
-from middleware.crm.rights import try_reading
-from middleware.crm.settings import Secret
-from middleware.crm.spellings import endings
-from middleware.errors import CRMError, UnsupportedError
-from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
-from middleware.model.call import CallRecord, LoggedCall
-from middleware.model.contact import Contact, ContactDraft, Link
-from middleware.model.phone import PhoneNumber
+from middleware.crm.api import (
+    Activity,
+    Appointment,
+    AuthBase,
+    Budget,
+    Call,
+    CallRecord,
+    Contact,
+    ContactDraft,
+    Context,
+    CRMAdapter,
+    CRMError,
+    Deal,
+    Finding,
+    HeaderAuth,
+    Link,
+    LoggedCall,
+    Note,
+    PhoneNumber,
+    Reader,
+    Response,
+    Secret,
+    Task,
+    Ticket,
+    UnsupportedError,
+    columns,
+    decimal_id,
+    endings,
+    find_owner,
+    is_decimal,
+    is_marked,
+    mark,
+    rate_limited,
+    records,
+    required,
+    row,
+    scalar,
+    text,
+    try_reading,
+    url_segment,
+    value,
+)
+from middleware.crm.api import number as read_number
 
 LATEST = "30"  # of a type are read
 PAGE = 250  # contacts, some 2 kB each

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from middleware.console.audit import REFUSED, AuditLog
@@ -28,7 +28,7 @@ class Access:
     sessions: Sessions
     links: Links
     audit: AuditLog
-    key: bytes
+    key: bytes = field(repr=False)
 
     def sign_in(self, name: str, password: str, address: str) -> Viewer | None:
         """Return who it is, or ``None`` for a wrong name or password; both are written down."""

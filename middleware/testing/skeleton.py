@@ -11,17 +11,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 
-from middleware.crm.auth import AuthBase, bearer
-from middleware.crm.base import Context, CRMAdapter, Finding
-from middleware.crm.budget import Budget
-from middleware.crm.mapping import Reader
-from middleware.crm.quote import url_segment
-from middleware.crm.reading import records, required, row, text
-from middleware.crm.settings import Secret
-from middleware.model.activity import Note
-from middleware.model.call import CallRecord, LoggedCall
-from middleware.model.contact import Contact, ContactDraft, Link
-from middleware.model.phone import PhoneNumber
+from middleware.crm.api import (
+    AuthBase,
+    Budget,
+    CallRecord,
+    Contact,
+    ContactDraft,
+    Context,
+    CRMAdapter,
+    Finding,
+    Link,
+    LoggedCall,
+    Note,
+    PhoneNumber,
+    Reader,
+    Secret,
+    bearer,
+    records,
+    required,
+    row,
+    text,
+    url_segment,
+)
 
 READER = Reader(where="Acme")
 CONTACT = {  # what the card shows, and where Acme has it
