@@ -68,7 +68,6 @@ def add_secret(viewer: Viewer, customer: str) -> ResponseReturnValue:
         "console/secret.html",
         section=customers.section,
         customer=customer,
-        receiver=receiver,
         block=block,
         is_new=False,
     )

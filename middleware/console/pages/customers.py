@@ -85,9 +85,7 @@ def add(viewer: Viewer) -> ResponseReturnValue:
     except ConfigError as error:
         return _form(given, error.problems)
     block = registration(settings.public_url, given["id"], "insights", secret)
-    return render_template(
-        "console/secret.html", section=section, customer=given["id"], receiver="insights", block=block, is_new=True
-    )
+    return render_template("console/secret.html", section=section, customer=given["id"], block=block, is_new=True)
 
 
 def _form(given: dict[str, str], problems: tuple[str, ...] | list[str] = ()) -> ResponseReturnValue:
