@@ -61,7 +61,7 @@ class Settings:
     metrics_token: str | None = None
     alarm_url: str | None = None
     alarm_command: str | None = None
-    alarm_after: float = 300.0
+    alarm_after: float = 45.0
     alarm_disk: int = 1024**3
     attempt: float = 10.0
     lease: float = 30.0
@@ -116,7 +116,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "metrics_token": env.str("METRICS_TOKEN", "", validate=Regexp(_FITS_A_HEADER, error=_TOO_SHORT)) or None,
         "alarm_url": env.str("ALARM_URL", "") or None,
         "alarm_command": env.str("ALARM_COMMAND", "") or None,
-        "alarm_after": env.float("ALARM_AFTER", 300.0, validate=Range(min=0, min_inclusive=False)),
+        "alarm_after": env.float("ALARM_AFTER", 45.0, validate=Range(min=0, min_inclusive=False)),
         "alarm_disk": env.int("ALARM_DISK", 1024**3, validate=Range(min=0)),
         "attempt": env.float("ATTEMPT", 10.0, validate=Range(min=0, min_inclusive=False)),
         "lease": env.float("LEASE", 30.0),

@@ -25,6 +25,7 @@ from middleware.inbox.postgresql import PostgreSQL
 from middleware.settings import load_settings
 from tests.postgres import PostgresServer
 
+SERVER_CLOCK = PostgreSQL.lease_clock
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEY = b"key of the tests"
 
@@ -135,11 +136,16 @@ def own_postgres(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(name)
 
 
+@pytest.fixture(autouse=True)
+def leases_go_by_the_moved_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have leases end by the clock that a test moves, and not by the server's."""
+    monkeypatch.setattr(PostgreSQL, "lease_clock", Database.lease_clock)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the URL of an inbox's database, on both engines in turn; leases go by the clock that a test moves."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an inbox's database, on both engines in turn."""
     if request.param == "postgresql":
-        monkeypatch.setattr(PostgreSQL, "lease_clock", Database.lease_clock)
         return str(request.getfixturevalue("own_postgres"))
     return f"sqlite:///{tmp_path / 'inbox.db'}"
 

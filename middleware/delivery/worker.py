@@ -33,7 +33,7 @@ from middleware.delivery.skip import why_nobody, why_skipped
 from middleware.delivery.write import Job, write_call
 from middleware.errors import CRMTimeoutError, StorageError
 from middleware.inbox.calls import Heard, hear
-from middleware.inbox.planning import Plan, Planner
+from middleware.inbox.planning import Plan, Planner, TakenError
 from middleware.inbox.queue import Claimed, Lane, Queue
 from middleware.inbox.retention import Retention
 from middleware.inbox.store import Body, Inbox, StoredCall, body_of
@@ -108,6 +108,7 @@ class Worker:
         self._inbox = inbox
         self._clock = clock
         self._offset = inbox.now().timestamp() - clock()
+        self._wary_until = clock()
         self._tenants = tenants
         self._queue = Queue(inbox, patience.lease)
         self._planner = Planner(inbox)
@@ -151,7 +152,7 @@ class Worker:
         self._mind_the_clock()
         while self._plan():
             pass
-        lanes = self._queue.claim_lanes(LANES)
+        lanes = self._claim(LANES)
         return sum(future.result() for future in [self._pool.submit(self._work_lane, place) for place in lanes])
 
     def _loop(self, step: Callable[[], bool]) -> None:
@@ -172,17 +173,25 @@ class Worker:
         self._purge()
         with self._lock:
             free = LANES - len(self._running)
-        lanes = self._queue.claim_lanes(free) if free > 0 else []
+        lanes = self._claim(free) if free > 0 else []
         for place in lanes:
             self._launch(place)
         return bool(lanes)
 
+    def _claim(self, limit: int) -> list[Lane]:
+        return self._queue.claim_lanes(limit, is_wary=self._clock() < self._wary_until)
+
     def _mind_the_clock(self) -> None:
-        """When the clock was put back, have nothing wait for moments that have been already."""
+        """When the clock was put back, have nothing wait for moments that have been already.
+
+        Put back or forward, the moments of leases are wrong for as long as a lease lasts.
+        """
         offset = self._inbox.now().timestamp() - self._clock()
         jump = self._offset - offset
+        if abs(jump) > JUMP:
+            log.warning("clock_was_put_back" if jump > 0 else "clock_was_put_forward", seconds=round(abs(jump)))
+            self._wary_until = self._clock() + self._patience.lease.total_seconds()
         if jump > JUMP:
-            log.warning("clock_was_put_back", seconds=round(jump))
             self._queue.put_back(jump)
         self._offset = offset  # not before: a database that is away does not make it undone
 
@@ -213,9 +222,19 @@ class Worker:
         while tenant_id and not self._stopping.is_set():
             tenant = self._tenants.get(tenant_id)
             if tenant:  # else his file is broken or gone: his events wait
-                done += sum(self._plan_event(row, tenant) for row in self._planner.queued(tenant_id))
+                done += self._plan_some(tenant)
             tenant_id = self._planner.next_tenant(tenant_id)
         return done > 0
+
+    def _plan_some(self, tenant: Tenant) -> int:
+        """Make calls of the customer's oldest events, unless another worker is at them; return of how many."""
+        done = 0
+        try:
+            for row in self._planner.queued(tenant.id):
+                done += self._plan_event(row, tenant)
+        except TakenError:  # every further one would be planned by both, and by one of them in vain
+            pass
+        return done
 
     def _plan_event(self, row: Row[Any], tenant: Tenant) -> bool:
         """Return whether anything is done about the event."""
@@ -234,7 +253,7 @@ class Worker:
                 self._media.note(tenant.id, call_id, heard.event.media, numbers_of(heard))
         except FieldErrors as error:
             self._planner.set_aside(row.seq, json.dumps(error.errors, default=str))
-        except StorageError:
+        except (StorageError, TakenError):
             raise
         except Exception as error:  # one event that nobody can compose must not hold up all customers
             log.error("event_not_composed", event_id=row.id, customer=row.tenant, error=type(error).__name__)

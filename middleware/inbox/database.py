@@ -131,6 +131,7 @@ class SQLite(Database):
         self.engine = _engine(make_url(url), WAIT)
         self._write_lock = Lock()  # writers of one process queue here, fairly, and not in SQLite
         self._path = Path(make_url(url).database or "")
+        self._opened = self._file()
 
     @contextmanager
     def write(self, *_tenant_ids: str, is_long: bool = False) -> Iterator[Connection]:
@@ -138,10 +139,19 @@ class SQLite(Database):
         if not self._write_lock.acquire(timeout=WAIT):
             raise StorageError("the database is locked")
         try:
+            self._opened = self._opened or self._file()  # which whoever migrates makes
+            if self._file() != self._opened:  # what is open has no name any more: it ends with the process
+                raise StorageError("the database's file was removed or replaced: put it back, or restart")
             with as_storage_error(), self.engine.begin() as connection:
                 yield connection
         finally:
             self._write_lock.release()
+
+    def _file(self) -> int | None:
+        try:
+            return self._path.stat().st_ino
+        except OSError:
+            return None
 
     @contextmanager
     def read(self, *, is_long: bool = False) -> Iterator[Connection]:
@@ -155,6 +165,7 @@ class SQLite(Database):
         with self._path.with_name(self._path.name + ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._opened = self._file()
             with closing(sqlite3.connect(self._path, timeout=START_WAIT)) as setup:
                 setup.execute("PRAGMA journal_mode = WAL")
                 setup.execute("SELECT count(*) FROM sqlite_master").fetchone()

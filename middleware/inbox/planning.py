@@ -19,6 +19,10 @@ AT_ONCE = 20  # events of a customer, before others have their turn
 OLD = timedelta(days=7)  # longer than any sender goes on sending
 
 
+class TakenError(Exception):
+    """Another worker was quicker with the event; it has the customer's next ones before it, too."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is done about a call: the channels to write it to, each not before a moment (Unix seconds), or why none."""
@@ -58,8 +62,8 @@ class Planner:
     ) -> str | None:
         """Add the event to its call, or to a new one, and have done what ``decide`` says of the whole call.
 
-        Returns the call's id; ``None`` when another worker was quicker, and, with nothing changed, while one of several
-        calls that are to be one is being written.
+        Returns the call's id; ``None``, with nothing changed, while one of several calls that are to be one is being
+        written.  Raises ``TakenError`` when another worker was quicker.
         """
         try:
             with self._database.write(row.tenant) as connection:  # two events may speak of one call
@@ -99,7 +103,7 @@ class Planner:
     def _claim(self, connection: Connection, row: Row[Any], **values: int | str | None) -> None:
         mine = and_(event.c.seq == row.seq, event.c.state == "queued")
         if not connection.execute(update(event).where(mine).values(state="planned", **values)).rowcount:
-            raise BusyError  # another worker was quicker
+            raise TakenError
 
     def _stored(self, connection: Connection, call_seq: int) -> StoredCall:
         found = connection.execute(select(call.c.id, call.c.key).where(call.c.seq == call_seq)).one()

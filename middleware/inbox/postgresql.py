@@ -186,7 +186,19 @@ class _Connection(psycopg.Connection[Any]):
 
 
 def _connect(_dialect: object, _record: object, arguments: Any, options: dict[str, Any]) -> _Connection:
-    return _Connection.connect(*arguments, **options)
+    connection = _Connection.connect(*arguments, **options)
+    try:
+        if _is_hasty(connection):  # it would tell us that a call is stored before it is on a disk
+            connection.execute("SET synchronous_commit = on")
+        connection.commit()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_hasty(connection: _Connection) -> bool:
+    return connection.execute("SELECT current_setting('synchronous_commit')").fetchone() == ("off",)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, or_, select, update
+from sqlalchemy import Connection, Row, and_, exists, or_, select, true, update
 
 from middleware.failpoints import reach
 from middleware.inbox.due import Due
@@ -17,6 +17,12 @@ from middleware.model.call import CallRecord, LoggedCall
 
 LEASE = timedelta(seconds=30)
 LEASES_AHEAD = 10  # leases: a clock is set right by seconds, seldom by as much
+BETWEEN = 5.0  # seconds between two deliveries of a lane; a worker that takes longer is gone, or the next is quicker
+
+
+_IS_IDLE = ~exists().where(
+    delivery.c.tenant == lane.c.tenant, delivery.c.channel == lane.c.channel, delivery.c.in_flight
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +64,19 @@ class Queue:
         self._due = Due(inbox)
         self.owner = secrets.token_hex(8)
 
-    def claim_lanes(self, limit: int) -> list[Lane]:
-        """Lease lanes that have something due and that no other worker holds."""
+    def claim_lanes(self, limit: int, *, is_wary: bool = False) -> list[Lane]:
+        """Lease lanes that have something due and that no other worker holds.
+
+        One whose worker has written nothing for a while is held no longer, before the lease ends, unless a delivery is
+        in flight: then whoever has it may be writing.  Who ``is_wary`` does not trust the leases' moments, and takes
+        over no lane with a delivery in flight.
+        """
         now = self._now()
         clock = self._database.lease_clock(now)
         # a clock that was put back while its machine was off leaves leases that lie further ahead than any is made
-        is_free = or_(lane.c.lease_until < clock, lane.c.lease_until > clock + LEASES_AHEAD * self._lease)
+        is_over = or_(lane.c.lease_until < clock, lane.c.lease_until > clock + LEASES_AHEAD * self._lease)
+        is_left = and_(lane.c.lease_until < clock + (self._lease - BETWEEN), _IS_IDLE)
+        is_free = or_(lane.c.lease_until == 0.0, is_left, and_(is_over, _IS_IDLE if is_wary else true()))
         free = and_(is_free, lane.c.due_at <= now)
         due = exists().where(
             delivery.c.tenant == lane.c.tenant,
@@ -156,18 +169,23 @@ class Queue:
     ) -> None:
         """Write how the attempt ended: ``changes`` to the delivery, ``told`` for people, ``record`` if it was logged.
 
-        A call of which more has come meanwhile is due again; ``then`` is a channel on which it is due next.
+        A call of which more has come meanwhile is due again; ``then`` is a channel on which it is due next.  Where the
+        lease has ended before, and another worker has tried since, what came of that stands.
         """
         reach("before-done")
         with self._database.write(place.tenant_id) as connection:  # whoever adds to the call comes before or after
             version = connection.execute(select(call.c.version).where(call.c.seq == claimed.call_seq)).scalar()
+            if version is None:  # forgotten meanwhile: nothing of it may come back
+                return
             if changes.get("state", "waiting") != "waiting" and version != claimed.version:
                 changes |= {"state": "waiting", "due_at": self._now(), "first_attempt_at": None}
-            connection.execute(update(delivery).where(delivery.c.id == claimed.id).values(in_flight=False, **changes))
+            # every attempt counts itself: while this one is in flight the number is its own
+            ours = and_(delivery.c.id == claimed.id, delivery.c.in_flight, delivery.c.attempts == claimed.attempts)
+            is_ours = connection.execute(update(delivery).where(ours).values(in_flight=False, **changes)).rowcount
             connection.execute(attempt.insert().values(delivery_id=claimed.id, at=self._now(), **told))
             if record:
                 self._remember(connection, place, claimed, record, changes.get("url"))
-            if then:
+            if then and is_ours:
                 self._due.follow(connection, place.tenant_id, claimed.call_seq, then)
         reach("after-done")
 
@@ -201,9 +219,12 @@ class Queue:
             connection.execute(update(lane).where(lane.c.due_at > now).values(due_at=lane.c.due_at - seconds))
 
     def release_all(self) -> None:
-        """Give back every lane of this worker, so that the next one need not wait for the leases to end."""
+        """Give back the lanes of this worker, so that the next one need not wait for the leases to end.
+
+        A delivery that is still in flight may yet be written: its lane waits, as for who was killed.
+        """
         with self._database.write() as connection:
-            mine = update(lane).where(lane.c.owner == self.owner)
+            mine = update(lane).where(lane.c.owner == self.owner, _IS_IDLE)
             connection.execute(mine.values(owner=None, lease_until=0.0))
 
     def _now(self) -> float:

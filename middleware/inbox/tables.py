@@ -24,9 +24,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
+IN_FLIGHT = text("in_flight")  # few are
 NUMBER = BigInteger().with_variant(Integer, "sqlite")  # of events there may be more than Integer holds elsewhere
 
 
@@ -107,6 +109,9 @@ delivery = Table(
     UniqueConstraint("call_seq", "channel"),
     Index("delivery_due", "tenant", "channel", "state", "due_at"),
     Index("delivery_next", "tenant", "channel", "state", "call_seq"),
+    Index(
+        "delivery_in_flight", "tenant", "channel", sqlite_where=text("in_flight"), postgresql_where=text("in_flight")
+    ),
     Index("delivery_state", "state", "tenant"),  # what is dead, or waits, is counted often
 )
 

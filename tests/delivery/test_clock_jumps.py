@@ -85,3 +85,45 @@ def test_clock_that_is_put_forward_makes_no_storm(post: Post) -> None:
         pass
     assert post.later(hours=1) + len(crm.calls) >= 20
     assert len(crm.calls) == crm.writes == 20
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_jump_while_a_call_is_written_has_nobody_else_write_it(post: Post, hours: int) -> None:
+    """One of two workers is writing when the clock jumps: the other one waits as long as a lease lasts."""
+    passed, made = [0.0], []
+    crm = Ledger(can_find=False)
+    post.connect(crm)
+    event_id = post.send()
+    other = post.new_worker(clock=lambda: passed[0])
+
+    def jump() -> None:
+        crm.fail = lambda: None
+        post.moment += hours * HOUR
+        made.append(other.run_once())
+        passed[0] += 29
+        post.moment += timedelta(seconds=29)
+        made.append(other.run_once())
+
+    crm.fail = jump
+    assert post.worker.run_once() == 1
+    assert made == [0, 0]
+    assert (crm.writes, post.event(event_id).state) == (1, "delivered")
+
+
+def test_call_of_a_worker_that_died_before_the_clock_was_put_forward_is_delivered(post: Post) -> None:
+    """Who died while it wrote is waited for as long as a lease lasts by a clock that nobody puts forward."""
+    passed = [0.0]
+    crm = Ledger()
+    post.connect(crm)
+    event_id = post.send()
+    plan(post)
+    dead = Queue(post.inbox)
+    (lane,) = dead.claim_lanes(1)
+    assert dead.claim_next(lane) is not None
+    other = post.new_worker(clock=lambda: passed[0])
+    post.moment += HOUR
+    assert other.run_once() == 0
+    passed[0] += 31
+    post.moment += timedelta(seconds=31)
+    assert other.run_once() == 1
+    assert post.event(event_id).state == "delivered"

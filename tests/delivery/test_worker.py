@@ -91,7 +91,12 @@ class Post:
 
     def new_worker(self, **kwargs: Any) -> Worker:
         told = lambda tenant_id, number: self.told.append((tenant_id, number))  # noqa: E731
+        kwargs = {"clock": self.passed, **kwargs}
         return Worker(self.inbox, cast("Tenants", self), on_delivered=told, random=lambda: 1.0, **kwargs)
+
+    def passed(self) -> float:
+        """Return a steady clock: whenever the test moves ``moment``, time passes."""
+        return self.moment.timestamp()
 
     def connect(self, crm: Ledger, tenant_id: str = "acme", **calls: Any) -> None:
         config = CallsConfig(log_to=("zoo0",), **calls)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from middleware.errors import StorageError
+from middleware.inbox.database import open_database
 from middleware.inbox.store import Inbox
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -140,3 +144,27 @@ def test_database_that_cannot_be_opened_is_a_storage_error(tmp_path: Path) -> No
     (tmp_path / "inbox.db").write_bytes(b"not a database " * 100)
     with pytest.raises(StorageError):
         Inbox(f"sqlite:///{tmp_path / 'inbox.db'}", key=b"k" * 32, now=lambda: NOW)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_database_that_was_removed_acknowledges_nothing(file: Inbox, tmp_path: Path, is_replaced: bool) -> None:
+    """Whoever removes or replaces the file of a running process has its senders refused until it is back."""
+    assert accept(file) == "accepted"
+    path, away = tmp_path / "inbox.db", tmp_path / "away.db"
+    path.rename(away)
+    if is_replaced:
+        shutil.copy(away, path)
+    with pytest.raises(StorageError):
+        accept(file, key="2")
+    with pytest.raises(StorageError):
+        file.check()
+    away.rename(path)
+    assert accept(file, key="2") == "accepted"
+
+
+def test_server_that_does_not_wait_for_its_disk_is_told_to(own_postgres: str) -> None:
+    """A PostgreSQL with ``synchronous_commit`` off, as tests have it, waits for its disk when it stores our events."""
+    with closing(open_database(own_postgres)) as database, database.write() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+    with psycopg.connect(own_postgres) as other:
+        assert other.execute("SHOW synchronous_commit").fetchone() == ("off",)

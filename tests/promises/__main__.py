@@ -15,9 +15,9 @@ from benchmarks.table import FAIL, VOID, Figure, dump_json, dump_rst, say, show
 from tests.promises import broken_files, copies, fair, lost, machines, once, outage, restarts, throughput
 from tests.promises.databases import DATABASES
 
-KILLS, FEW_KILLS = 60, 12
+KILLS, FEW_KILLS, MANY_KILLS = 60, 12, 1000
 PROMISES: dict[str, Callable[[str, bool], list[Figure]]] = {
-    "P1": lambda database, _is_full: [lost.measure(database, kills=KILLS)],
+    "P1": lambda database, is_full: [lost.measure(database, kills=MANY_KILLS if is_full else KILLS)],
     "P5": lambda database, is_full: once.measure(database, kills=KILLS if is_full else FEW_KILLS),
     "P6": lambda database, _is_full: [copies.measure(database)],
     "P8": lambda database, _is_full: [restarts.measure(database)],

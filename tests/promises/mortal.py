@@ -17,6 +17,8 @@ import middleware.tenants.config
 from middleware.app import build_parts, build_worker, create_app
 from middleware.crm.base import CRMAdapter
 from middleware.crm.registry import load_adapters
+from middleware.inbox.database import Database
+from middleware.inbox.postgresql import PostgreSQL
 from middleware.settings import Settings, load_settings
 from middleware.web.inline import InlineWorker
 from tests.promises.town import TownAdapter
@@ -54,6 +56,7 @@ def deliver(folder: Path, database_url: str, fail_at: str | None = None, *, late
 
 
 def _settings(folder: Path, database_url: str, fail_at: str | None) -> Settings:
+    PostgreSQL.lease_clock = Database.lease_clock  # type: ignore[method-assign]  # the server's cannot be moved
     adapters = {"town": TownAdapter, "blind-town": BlindTownAdapter}
     middleware.tenants.config.load_adapters = lambda: load_adapters() | adapters  # type: ignore[attr-defined]
     return replace(load_settings(folder), database_url=database_url, fail_at=fail_at, log_level="ERROR")

@@ -154,9 +154,9 @@ def test_a_store_that_is_away_is_said(house: House, kept: Keep, monkeypatch: pyt
 
 
 def test_a_listener_is_remembered(house: House, kept: Keep) -> None:
-    """Who has listened stands in the audit, with address and minute."""
+    """Who has listened stands in the audit, with minute and the address that the proxy tells."""
     house.client.get(kept(), headers={"X-Forwarded-For": "203.0.113.9"})
     (access,) = house.parts.recordings.list_accesses(house.parts.recordings.list_recordings()[0].id)
-    assert (access.address, access.outcome, access.requests) == ("127.0.0.1", "played", 1)
+    assert (access.address, access.outcome, access.requests) == ("203.0.113.9", "played", 1)
     assert access.at.tzinfo is UTC
     assert access.at <= datetime.now(UTC)

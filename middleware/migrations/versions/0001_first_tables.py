@@ -170,6 +170,14 @@ def upgrade() -> None:
     )
     op.create_index("delivery_due", "delivery", ["tenant", "channel", "state", "due_at"], if_not_exists=True)
     op.create_index("delivery_next", "delivery", ["tenant", "channel", "state", "call_seq"], if_not_exists=True)
+    op.create_index(
+        "delivery_in_flight",
+        "delivery",
+        ["tenant", "channel"],
+        if_not_exists=True,
+        sqlite_where=sa.text("in_flight"),
+        postgresql_where=sa.text("in_flight"),
+    )
     op.create_index("delivery_state", "delivery", ["state", "tenant"], if_not_exists=True)
     op.create_table(
         "event",
