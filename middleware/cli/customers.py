@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from middleware.cli.server import public_url
 from middleware.errors import ConfigError, CRMError, place_of
 
 if TYPE_CHECKING:
+    from middleware.crm.reference import Reference
     from middleware.tenants.tenant import Source, Tenant
 
 LIVE_SECONDS = 10.0  # for one CRM's whole check
@@ -102,20 +103,28 @@ def _check_crm(tenant: Tenant, source: Source) -> list[dict[str, Any]]:
 
 
 @click.command()
+@click.argument("name", required=False)
 @click.option("--rst", "as_rst", is_flag=True, help="Print the table as README.rst has it.")
 @json_option
-def adapters(as_json: bool, as_rst: bool) -> None:
-    """Show which CRMs can be connected and what each adapter can do."""
+def adapters(name: str | None, as_json: bool, as_rst: bool) -> None:
+    """Show which CRMs can be connected and what each adapter can do, or the settings of one."""
     from rich.console import Console
     from rich.table import Table
 
     from middleware.crm.base import OPTIONAL_METHODS
+    from middleware.crm.reference import describe
     from middleware.crm.registry import broken_adapters, load_adapters
 
-    known = load_adapters()
+    known = {key: kind for key, kind in load_adapters().items() if name in (None, key)}
+    if not known:
+        raise ConfigError(str(name), ["is no adapter; m8crm adapters lists them"])
     if as_json:
-        matrix = {name: {"label": kind.label, "can": sorted(kind.capabilities())} for name, kind in known.items()}
+        told = {key: asdict(describe(kind)) for key, kind in known.items()}
+        matrix = {key: one | {"can": sorted(one["can"])} for key, one in told.items()}
         print_json({"adapters": matrix, "broken": broken_adapters()})
+        return
+    if name:
+        _print_settings(describe(known[name]))
         return
     if as_rst:
         heads = [["", *(kind.label for kind in known.values())]]
@@ -130,6 +139,14 @@ def adapters(as_json: bool, as_rst: bool) -> None:
     Console().print(table)
     for where, why in broken_adapters().items():
         click.secho(f"{where}: {why}", fg="red")
+
+
+def _print_settings(found: Reference) -> None:
+    for one in found.settings:
+        without = "required" if one.is_required else f"else {one.default}" if one.default else "may be left out"
+        click.echo(f"{one.name:<16} {one.type}; {without}")
+    if found.words:
+        click.echo(f"\n{found.words}")
 
 
 def _list_table(rows: list[list[str]]) -> str:
@@ -151,15 +168,9 @@ def tenant() -> None:
 @click.pass_context
 def tenant_add(ctx: click.Context, tenant_id: str, name: str, region: str, timezone: str, as_json: bool) -> None:
     """Add a customer and print what Customer Care registers."""
-    from middleware.tenants.config import load_tenant
     from middleware.tenants.files import create_tenant
 
     path, secret = create_tenant(settings_of(ctx).customers, tenant_id, name=name, region=region, timezone=timezone)
-    try:
-        load_tenant(path)
-    except ConfigError:  # what was asked for cannot be: leave nothing behind
-        path.unlink()
-        raise
     _print_block(ctx, tenant_id, secret, as_json, file=str(path))
 
 
@@ -241,24 +252,19 @@ def tenant_show(ctx: click.Context, tenant_id: str, as_json: bool) -> None:
 
 
 def _places(ctx: click.Context, tenant_id: str, secret: str) -> dict[str, dict[str, str]]:
-    """Return per sender the URL to register, whose secret it takes, and where that goes."""
-    from middleware.receivers.registry import RECEIVERS, Credential
+    from middleware.receivers.places import list_places
 
-    base = f"{public_url(settings_of(ctx))}/{tenant_id}"
-    in_url = (Credential.URL, Credential.URL_OR_DATA)
+    places = list_places(public_url(settings_of(ctx)), tenant_id, secret)
     return {
-        sender: {
-            "url": f"{base}/{sender}" + (f"?token={secret}" if receiver.credential in in_url else ""),
-            "receiver": receiver.secret,
-            "credential": receiver.credential.value,
-        }
-        for sender, receiver in RECEIVERS.items()
+        place.sender: {"url": place.url, "receiver": place.receiver, "credential": place.credential} for place in places
     }
 
 
 def _print_block(
     ctx: click.Context, tenant_id: str, secret: str, as_json: bool, receiver: str = "insights", **more: str
 ) -> None:
+    from middleware.receivers.places import registration
+
     base = public_url(settings_of(ctx))
     places = {name: one for name, one in _places(ctx, tenant_id, secret).items() if one["receiver"] == receiver}
     urls = {name: place["url"] for name, place in places.items()}
@@ -269,16 +275,9 @@ def _print_block(
         return
     if more:
         click.echo(f"Written: {more['file']}. Connect a CRM there, then run `m8crm check --live`.\n")
-    if receiver == "insights":
-        click.secho(
-            "For Customer Care: Organisation Settings / Insights, add a Webhook integration (Superadmin)", bold=True
-        )
-        click.echo(f"  Number lookup URL            {urls['lookup']}")
-        click.echo(f"  Automatic call logging URL   {urls['calllog']}")
-    for place in places.values() if receiver != "insights" else ():
-        click.secho(f"For Customer Care: register this URL with the sender ({place['credential']})", bold=True)
-        click.echo(f"  URL                          {place['url']}")
-    click.echo(f"  Secret                       {secret}")
+    heading, *lines = registration(base, tenant_id, receiver, secret)
+    click.secho(heading, bold=True)
+    click.echo("\n".join(lines))
     click.echo("The secret is shown this once: only its digest is kept.")
     if more:
         click.echo(f"Other senders: `m8crm tenant show {tenant_id}`.")

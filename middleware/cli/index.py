@@ -94,16 +94,8 @@ def index_drop(ctx: click.Context, customer: str, crm: str | None, as_json: bool
 
 
 def _told(state: IndexState) -> dict[str, Any]:
-    told = {"customer": state.tenant_id, "crm": state.source, "state": _word(state), **asdict(state)}
+    told = {"customer": state.tenant_id, "crm": state.source, "state": state.word, **asdict(state)}
     return {name: value for name, value in told.items() if name not in ("tenant_id", "source")}
-
-
-def _word(state: IndexState) -> str:
-    if state.is_building:
-        return "building"
-    if state.failures:
-        return "failing"
-    return "ready" if state.built_at else "not built"
 
 
 def _line(one: dict[str, Any]) -> str:

@@ -75,4 +75,26 @@ def metrics(ctx: click.Context, as_json: bool) -> None:
         click.echo(expose(sight)[0].decode(), nl=False)
 
 
-COMMANDS = (alarms, metrics)
+@click.command()
+@json_option
+@click.pass_context
+def system(ctx: click.Context, as_json: bool) -> None:
+    """Show versions, workers, storage, and for how long what is kept."""
+    from middleware.monitoring.system import describe
+
+    parts = parts_of(ctx, shares_answers=False)
+    found = asdict(describe(parts.inbox, parts.settings))
+    if as_json:
+        seconds = {what: kept.total_seconds() for what, kept in found["retention"].items()}
+        print_json(found | {"retention": seconds})
+        return
+    storage, retention = found.pop("storage"), found.pop("retention")
+    for name, value in found.items():
+        click.echo(f"{name:<12} {value}")
+    for what, size in storage.items():
+        click.echo(f"{what:<12} {'unknown' if size is None else f'{size:,} bytes'}")
+    for what, kept in retention.items():
+        click.echo(f"{kept.days} days: {what}")
+
+
+COMMANDS = (alarms, metrics, system)

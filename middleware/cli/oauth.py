@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import socketserver
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +14,7 @@ import click
 from middleware.cli.customers import tenant
 from middleware.cli.output import json_option, parts_of, print_json, settings_of
 from middleware.cli.server import public_url
-from middleware.errors import ConfigError, M8CRMError, VaultError
+from middleware.errors import ConfigError, M8CRMError
 
 if TYPE_CHECKING:
     from middleware.app import Parts
@@ -123,23 +122,7 @@ def describe_access(ctx: click.Context, tenant_id: str) -> list[dict[str, Any]]:
     except M8CRMError:  # `m8crm check` tells
         return []
     clients = [source.client for source in found.sources if source.client]
-    return [_described(_connections(parts_of(ctx, makes_data=True)), client) for client in clients]
-
-
-def _described(connections: Connections, client: OAuthClient) -> dict[str, Any]:
-    from middleware.oauth.grants import digest_of
-
-    told: dict[str, Any] = {"crm": client.source, "state": "not connected"}
-    try:
-        grant = connections.grant(client.tenant_id, client.source)
-    except VaultError as error:
-        return told | {"state": "unreadable", "reason": str(error)}
-    if grant is None or grant.client != digest_of(client):
-        return told
-    state = "connected" if grant.is_connected and not grant.failures else "failing" if grant.is_connected else "ended"
-    moments = {name: getattr(grant, name) for name in ("connected_at", "renewed_at", "expires_at")}
-    told |= {name: at and datetime.fromtimestamp(at, UTC) for name, at in moments.items()}
-    return told | {"state": state, "reason": grant.reason}
+    return [_connections(parts_of(ctx, makes_data=True)).describe(client) for client in clients]
 
 
 def _tell(told: dict[str, Any], as_json: bool) -> None:

@@ -79,9 +79,11 @@ class Links:
             connection.execute(delete(console_session).where(console_session.c.link_id == link_id))
         return _link(row)
 
-    def list_links(self) -> list[Link]:
-        """Return all links that have not expired, the latest first."""
+    def list_links(self, customer: str | None = None) -> list[Link]:
+        """Return the links that have not expired, of one customer or of all, the latest first."""
         wanted = select(console_link).where(console_link.c.expires_at > self._now().timestamp())
+        if customer is not None:
+            wanted = wanted.where(console_link.c.customer == customer)
         with self._database.read() as connection:
             rows = connection.execute(wanted.order_by(console_link.c.made_at.desc())).mappings().all()
         return [_link(row) for row in rows]

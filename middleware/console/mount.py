@@ -11,7 +11,22 @@ from werkzeug.exceptions import HTTPException
 from middleware.console import static_files
 from middleware.console.access import Access
 from middleware.console.guard import csrf_token, current_viewer, set_cookie
-from middleware.console.pages import audit, calls, event, lookup, overview, replays, sender, signing_in, traces
+from middleware.console.pages import (
+    adapters,
+    audit,
+    calls,
+    customer,
+    customers,
+    event,
+    lookup,
+    overview,
+    plots,
+    replays,
+    sender,
+    signing_in,
+    system,
+    traces,
+)
 from middleware.console.pages import openid as openid_pages
 from middleware.console.section import Section
 from middleware.console.words import FILTERS
@@ -31,6 +46,11 @@ SECTIONS: tuple[Section, ...] = (
     replays.section,
     sender.section,
     traces.section,
+    customers.section,
+    customer.section,
+    plots.section,
+    adapters.section,
+    system.section,
     audit.section,
     signing_in.section,
     openid_pages.section,

@@ -12,6 +12,7 @@ import os
 import re
 import struct
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,6 +131,21 @@ class Ledger:
         if not 0 <= now - self._looked_at < LOOK_EVERY:
             self._looked_at, self._until = now, now + self._read_pause()
         return max(0.0, self._until - now)
+
+    def used(self, budget: Budget) -> int:
+        """Return how many of the budget's requests lie in its window now."""
+        if self._path is not None:
+            with suppress(OSError), io.FileIO(self._path) as file:  # there is none before the first request
+                return self._used(file, budget)
+        return self._used(io.BytesIO(self._memory.getvalue()), budget)
+
+    def _used(self, file: _File, budget: Budget) -> int:
+        _, _, size, count = _read_head(file)
+        if size != budget.requests:
+            return 0
+        begin = self._now() - budget.per.total_seconds()
+        known = range(max(0, count - size), count)  # of a large budget: bisected, and not read
+        return count - known.start - bisect_right(known, begin, key=lambda place: _read_moment(file, place % size))
 
     def _read_pause(self) -> float:
         left = self._left(io.BytesIO(self._memory.getvalue()))  # a copy: another thread may be writing

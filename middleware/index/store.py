@@ -69,6 +69,15 @@ class IndexState:
     failures: int
     error: str | None
 
+    @property
+    def word(self) -> str:
+        """How it stands, in a word."""
+        if self.is_building:
+            return "building"
+        if self.failures:
+            return "failing"
+        return "ready" if self.built_at else "not built"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:

@@ -15,16 +15,20 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
-from middleware.metrics.names import LOOKUP_SECONDS, LOOKUPS, Metric
+from middleware.metrics import history
+from middleware.metrics.names import COUNTED, DELIVERY_ATTEMPTS, EVENTS, LOOKUP_SECONDS, LOOKUPS, Metric
 
 BATCH_EVERY = 1.0  # seconds
 KEPT_FOR = timedelta(days=30)  # a count that nothing adds to: its customer may be gone
 SUM = "sum"  # in the place of a histogram's bucket
+REMEMBERED = frozenset({EVENTS.name, DELIVERY_ATTEMPTS.name})  # in the history, as lookups are
 _TABLE = """
 CREATE TABLE IF NOT EXISTS metric (
     name TEXT, labels TEXT, value REAL, at REAL, PRIMARY KEY (name, labels)
@@ -34,10 +38,26 @@ _ADD = """
 INSERT INTO metric VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET value = value + excluded.value, at = excluded.at
 """
+_OF_CUSTOMER = f"""
+SELECT name, labels, value, at FROM metric
+WHERE name IN ({", ".join(f"'{metric.name}'" for metric in COUNTED if metric.labels[:1] == ("customer",))})
+AND labels >= :from AND labels < :until
+"""  # noqa: S608 - our own names
 _SET = "INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?)"
 
 log = structlog.get_logger("m8crm.metrics")
+K = TypeVar("K")
 Key = tuple[str, tuple[str, ...]]  # a metric's name, and its labels' values; a histogram's end with the bucket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A count or gauge of one customer; ``labels`` are those after the customer, ``at`` when it changed last."""
+
+    name: str
+    labels: tuple[str, ...]
+    value: float
+    at: float
 
 
 class Counts:
@@ -50,7 +70,8 @@ class Counts:
         self._added: dict[Key, float] = {}
         self._set: dict[Key, float] = {}
         self._lookups: dict[tuple[str, str, str, int], list[float]] = {}
-        self._lock = threading.Lock()  # of these three, never held while the disk is waited for
+        self._points: dict[history.Point, float] = {}
+        self._lock = threading.Lock()  # of these four, never held while the disk is waited for
         self._publishing = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,6 +94,8 @@ class Counts:
             return
         with self._lock:
             _add(self._added, (metric.name, labels), by)
+            if metric.name in REMEMBERED:
+                _add(self._points, (labels[0], metric.name, labels[-1], -1), by)
         self._publish_soon()
 
     def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
@@ -98,14 +121,15 @@ class Counts:
             return
         with self._publishing:
             with self._lock:
-                added, gauges, lookups = self._added, self._set, self._lookups
-                self._added, self._set, self._lookups = {}, {}, {}
+                added, gauges, lookups, points = self._added, self._set, self._lookups, self._points
+                self._added, self._set, self._lookups, self._points = {}, {}, {}, {}
             for (customer, outcome, cache, bucket), (count, seconds) in lookups.items():
                 _add(added, (LOOKUPS.name, (customer, outcome, cache)), count)
+                _add(points, (customer, LOOKUPS.name, outcome, bucket), count)
                 for key, more in _observed(LOOKUP_SECONDS, (cache,), bucket, count, seconds).items():
                     _add(added, key, more)
             if added or gauges:
-                self._write(added, gauges)
+                self._write(added, gauges, points)
 
     def read(self) -> dict[Key, float]:
         """Return what all processes of the machine have counted; other processes' last second may be missing.
@@ -119,13 +143,38 @@ class Counts:
             rows = database.execute("SELECT name, labels, value FROM metric").fetchall()
         return {(name, tuple(json.loads(labels))): value for name, labels, value in rows}
 
-    def _write(self, added: Mapping[Key, float], gauges: Mapping[Key, float]) -> None:
+    def read_customer(self, customer: str) -> list[Counted]:
+        """Return what all processes of the machine have counted of one customer; raises ``sqlite3.Error``."""
+        if self._path is None:
+            return []
+        self.publish()
+        # labels are a list of JSON that begins with the customer where a metric has one
+        begin = json.dumps([customer])[:-1]
+        with self._open() as database:
+            rows = database.execute(_OF_CUSTOMER, {"from": f"{begin}, ", "until": f"{begin},!"}).fetchall()
+        return [
+            Counted(name=name, labels=tuple(json.loads(ls)[1:]), value=value, at=at) for name, ls, value, at in rows
+        ]
+
+    def read_past(self, span: int, seconds: float, customer: str = history.TOTAL) -> list[history.Sample]:
+        """Return what the machine has counted lately, in spans of ``history.SPANS``; raises ``sqlite3.Error``."""
+        if self._path is None:
+            return []
+        self.publish()
+        now = self._now()
+        with self._open() as database:
+            return history.read(database, span, now - seconds, now, customer)
+
+    def _write(
+        self, added: Mapping[Key, float], gauges: Mapping[Key, float], points: Mapping[history.Point, float]
+    ) -> None:
         now = self._now()
         try:
             with self._open() as database:
                 database.executemany(_ADD, [(name, json.dumps(ls), value, now) for (name, ls), value in added.items()])
                 database.executemany(_SET, [(name, json.dumps(ls), value, now) for (name, ls), value in gauges.items()])
                 database.execute("DELETE FROM metric WHERE at < ?", (now - KEPT_FOR.total_seconds(),))
+                history.add(database, points.items(), now)
             self._is_broken = False
         except (sqlite3.Error, OSError) as error:
             if not self._is_broken:
@@ -134,6 +183,8 @@ class Counts:
             with self._lock:
                 for key, more in added.items():
                     _add(self._added, key, more)
+                for point, more in points.items():
+                    _add(self._points, point, more)
                 for key, value in gauges.items():
                     self._set.setdefault(key, value)
 
@@ -141,7 +192,7 @@ class Counts:
     def _open(self) -> Iterator[sqlite3.Connection]:
         assert self._path is not None
         with closing(sqlite3.connect(self._path, timeout=1.0)) as database:
-            database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + _TABLE)
+            database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + _TABLE + history.TABLE)
             with database:
                 yield database
 
@@ -168,7 +219,7 @@ class Counts:
             self.publish()
 
 
-def _add(counts: dict[Key, float], key: Key, more: float) -> None:
+def _add(counts: dict[K, float], key: K, more: float) -> None:
     counts[key] = counts.get(key, 0) + more
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -19,7 +19,7 @@ from middleware.crm.oauth import OAuthClient
 from middleware.errors import CRMError, NotConnectedError, VaultError
 from middleware.inbox.database import Database
 from middleware.model.deadline import Deadline
-from middleware.oauth.grants import Grant, Grants
+from middleware.oauth.grants import Grant, Grants, digest_of
 from middleware.oauth.protocol import Protocol
 from middleware.oauth.tables import oauth_state
 from middleware.oauth.vault import Vault
@@ -97,6 +97,21 @@ class Connections:
     def grant(self, tenant_id: str, source: str) -> Grant | None:
         """Return how the connection stands; raises ``VaultError`` when its tokens cannot be read."""
         return self._grants.find(tenant_id, source)
+
+    def describe(self, client: OAuthClient) -> dict[str, Any]:
+        """Return how the connection stands, for people: ``crm``, ``state``, ``reason`` and moments."""
+        told: dict[str, Any] = {"crm": client.source, "state": "not connected"}
+        try:
+            grant = self.grant(client.tenant_id, client.source)
+        except VaultError as error:
+            return told | {"state": "unreadable", "reason": str(error)}
+        if grant is None or grant.client != digest_of(client):
+            return told
+        is_well = grant.is_connected and not grant.failures
+        state = "connected" if is_well else "failing" if grant.is_connected else "ended"
+        moments = {name: getattr(grant, name) for name in ("connected_at", "renewed_at", "expires_at")}
+        told |= {name: at and datetime.fromtimestamp(at, UTC) for name, at in moments.items()}
+        return told | {"state": state, "reason": grant.reason}
 
     def reseal(self) -> int:
         """Encrypt all tokens with the first key, return how many; links that are under way work no more."""

@@ -1,10 +1,12 @@
-"""Writes customers' files: atomically, and with a person's comments kept."""
+"""Writes customers' files: atomically, one writer at a time, and with a person's comments kept."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import tomlkit
 import tomlkit.exceptions
 
 from middleware.errors import ConfigError
-from middleware.tenants.config import RECEIVERS, TENANT_ID
+from middleware.tenants.config import RECEIVERS, TENANT_ID, load_tenant
 from middleware.tenants.secrets import digest, new_secret
 
 _TEMPLATE = """\
@@ -39,41 +41,52 @@ miss = "404"                 # or "204", or "empty" (200 and {{}})
 
 
 def create_tenant(folder: Path, tenant_id: str, *, name: str, region: str, timezone: str = "UTC") -> tuple[Path, str]:
-    """Write a new customer's file; return it and his secret, which is kept nowhere else."""
+    """Write a new customer's file; return it and his secret, which is kept nowhere else.
+
+    Raises ``ConfigError`` for what cannot be, and leaves nothing behind then.
+    """
     if not TENANT_ID.fullmatch(tenant_id):
         raise ConfigError(tenant_id, ["is no customer id: use up to 63 of a-z, 0-9 and -, the first no -"])
     path = folder / f"{tenant_id}.toml"
-    if path.exists():
-        raise ConfigError(path.name, ["exists already; m8crm tenant secret makes another secret"])
     secret = new_secret()
     values = {"name": name, "region": region.upper(), "timezone": timezone, "digest": digest(secret)}
     quoted = {key: tomlkit.string(value).as_string() for key, value in values.items()}
     text = _TEMPLATE.format(**quoted, variable=tenant_id.upper().replace("-", "_"))
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text)
+    with _writing(folder, path):
+        if path.exists():
+            raise ConfigError(path.name, ["exists already; m8crm tenant secret makes another secret"])
+        replace_file(path, text)
+        try:
+            load_tenant(path)
+        except ConfigError:
+            path.unlink()
+            raise
     return path, secret
 
 
 def add_secret(folder: Path, tenant_id: str, receiver: str) -> str:
     """Add a new secret beside those that are valid, and return it; it is kept nowhere else."""
     secret = new_secret()
-    path, document = _read(folder, tenant_id)
-    _secrets(document, receiver, path).append(digest(secret))
-    replace_file(path, tomlkit.dumps(document))
+    with _writing(folder, folder / f"{tenant_id}.toml"):
+        path, document = _read(folder, tenant_id)
+        _secrets(document, receiver, path).append(digest(secret))
+        replace_file(path, tomlkit.dumps(document))
     return secret
 
 
 def revoke_secret(folder: Path, tenant_id: str, receiver: str, prefix: str) -> None:
     """Take the secret away whose digest begins with ``prefix``; the last one stays, or nobody could call."""
-    path, document = _read(folder, tenant_id)
-    secrets = _secrets(document, receiver, path)
-    found = [i for i, entry in enumerate(secrets) if isinstance(entry, str) and entry.startswith(f"sha256:{prefix}")]
-    if len(found) != 1 or not prefix:
-        raise ConfigError(path.name, [f"secrets.{receiver}: {len(found)} secrets begin so; m8crm tenant secret --list"])
-    if len(secrets) == 1:
-        raise ConfigError(path.name, [f"secrets.{receiver}: this is the last one; add another first"])
-    del secrets[found[0]]
-    replace_file(path, tomlkit.dumps(document))
+    with _writing(folder, folder / f"{tenant_id}.toml"):
+        path, document = _read(folder, tenant_id)
+        secrets, begin = _secrets(document, receiver, path), f"sha256:{prefix}"
+        found = [i for i, entry in enumerate(secrets) if isinstance(entry, str) and entry.startswith(begin)]
+        if len(found) != 1 or not prefix:
+            words = f"secrets.{receiver}: {len(found)} secrets begin so; m8crm tenant secret --list"
+            raise ConfigError(path.name, [words])
+        if len(secrets) == 1:
+            raise ConfigError(path.name, [f"secrets.{receiver}: this is the last one; add another first"])
+        del secrets[found[0]]
+        replace_file(path, tomlkit.dumps(document))
 
 
 def list_secrets(folder: Path, tenant_id: str) -> dict[str, list[str]]:
@@ -117,13 +130,29 @@ def _secrets(document: tomlkit.TOMLDocument, receiver: str, path: Path) -> Any:
     return table.setdefault(receiver, tomlkit.array())
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Replace the file in one step: a reader sees the old or the new one."""
+@contextmanager
+def _writing(folder: Path, path: Path) -> Iterator[None]:
+    """Let nobody else write a customer's file meanwhile, or one of two new secrets was lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX)  # until it is closed
+            yield
+        finally:
+            os.close(place)
+    except OSError as error:
+        raise ConfigError(path.name, [f"cannot be written ({error.strerror}): check the folder's rights"]) from None
+
+
+def replace_file(path: Path, text: str, *, is_durable: bool = True) -> None:
+    """Replace the file in one step: a reader sees the old or the new one; ``is_durable``: also after a loss of power."""
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        if is_durable:
+            os.fsync(file.fileno())
     if path.exists():
         Path(draft).chmod(path.stat().st_mode & 0o777)
     Path(draft).replace(path)

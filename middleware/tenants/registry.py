@@ -167,7 +167,7 @@ class Tenants:
             text = path.read_text(encoding="utf-8")
             if not copy.exists() or copy.read_text(encoding="utf-8") != text:
                 self._good.mkdir(mode=0o700, exist_ok=True)
-                replace_file(copy, text)
+                replace_file(copy, text, is_durable=False)
         except OSError as error:  # a full disk; nobody needs the copy now
             log.warning("customer_file_not_kept", error=type(error).__name__)
 

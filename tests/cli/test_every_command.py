@@ -38,6 +38,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     wanted += ",tenant connect,tenant disconnect,tokens rotate"
     wanted += ",database status,database upgrade,adapter new,adapter check,adapter record,adapter try"
     wanted += ",index status,index build,index drop"
+    wanted += ",system"
     wanted += ",console user add,console user list,console user remove,console user password"
     wanted += ",console session list,console session end,console link,console audit"
     assert {tuple(name.split()) for name in wanted.split(",")} == set(COMMANDS)

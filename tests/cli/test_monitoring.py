@@ -81,3 +81,21 @@ def test_metrics_are_printed(run: Run) -> None:
     wanted = {"name": "m8crm_paused", "labels": {"customer": "nordlys", "channel": "sql"}, "value": 1.0}
     assert wanted in samples
     json.dumps(samples)
+
+
+@pytest.mark.usefixtures("demo_folder")
+def test_the_system_is_shown(run: Run) -> None:
+    """What runs, where it is kept and for how long, in words and as JSON."""
+    found = told(run("system", "--json"))
+    assert found["database"].startswith("SQLite 3.")
+    assert found["is_current"]
+    assert found["retention"]["traces of lookups"] == 7 * 86_400
+    assert "30 days: counts, and their past" in run("system").output
+
+
+def test_the_settings_of_an_adapter_are_shown(run: Run) -> None:
+    """Each setting says what it takes and whether it may be left out; an adapter that is not there is named."""
+    assert "domain           text; required" in run("adapters", "freshdesk").output
+    settings = told(run("adapters", "sql", "--json"))["adapters"]["sql"]["settings"]
+    assert {"name": "timezone", "type": "text", "is_required": False, "default": "UTC"} in settings
+    assert run("adapters", "none").exit_code == 2

@@ -70,6 +70,18 @@ def test_no_window_holds_more_than_the_budget(ledger: Ledger, now: Now) -> None:
     assert sent[0] == begin
 
 
+def test_what_is_used_is_counted_without_using_more(ledger: Ledger, now: Now) -> None:
+    """Requests count for as long as their window, also when the ring has gone round, and asking costs none."""
+    assert ledger.used(TEN) == 0
+    for _ in range(13):
+        ledger.take(TEN, Lane.LOOKUP)
+        now.now += 1
+    assert [ledger.used(TEN), ledger.used(TEN)] == [9, 9]
+    now.now += 4
+    assert ledger.used(TEN) == 5
+    assert ledger.used(Budget(20, timedelta(seconds=10))) == 0, "another budget begins anew"
+
+
 def test_the_wait_is_as_long_as_it_takes(ledger: Ledger, now: Now) -> None:
     """Whoever is refused is told when the oldest request leaves the window."""
     ledger.take(TEN, Lane.LOOKUP)

@@ -1,0 +1,78 @@
+"""Customers and plots in a real Chromium: added, registered, looked at."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.request import Request, urlopen
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from middleware.tenants import registry
+from tests.conftest import House, call_log
+from tests.console.conftest import HOME, OpenPage
+
+
+def test_customer_care_adds_a_customer_whose_first_lookup_answers(
+    open_page: OpenPage, console: House, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The form gives URL and secret to copy; with a CRM in the file the first lookup with them has the contact."""
+    monkeypatch.setattr(registry, "LOOK_EVERY", 0.0)
+    page = open_page("cleo", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("link", name="Customers").click()
+    page.get_by_role("link", name="Add a customer").click()
+    for label, value in (("Id", "acme"), ("Name", "Acme AB"), ("Country", "SE")):
+        page.get_by_label(label).fill(value)
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("heading", name="The new customer acme")).to_be_visible()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    url, secret = (re.search(rf"{what} +(\S+)", copied)[1] for what in ("Number lookup URL", "Secret"))  # type: ignore[index]
+    new, other = (console.folder / "customers" / f"{name}.toml" for name in ("acme", "nordlys"))
+    connected = re.search(r"^\[\[crm\]\].*?(?=^\[(?!crm)|\Z)", other.read_text(), re.MULTILINE | re.DOTALL)
+    assert connected
+    new.write_text(f"{new.read_text()}\n{connected[0]}")
+    asked = url.replace("http://127.0.0.1:8080", place) + "?fromNumber=0701740605"
+    with urlopen(Request(asked, headers={"Authorization": f"Bearer {secret}"}), timeout=10) as answer:
+        assert json.load(answer)["displayName"] == "Maria Andersson"
+    page.get_by_role("link", name="To acme's page").click()
+    expect(page.get_by_role("heading", name="Acme AB")).to_be_visible()
+    expect(page.get_by_text("100 %")).to_be_visible()
+
+
+def test_a_customer_is_found_while_typing(open_page: OpenPage) -> None:
+    """The list changes in place as somebody types."""
+    page = open_page("cleo")
+    page.get_by_role("link", name="Customers").click()
+    expect(page.get_by_role("link", name="harbour")).to_be_visible()
+    page.get_by_label("Id or name").press_sequentially("nordl")
+    expect(page.get_by_role("link", name="harbour")).to_have_count(0)
+    page.get_by_role("link", name="nordlys").click()
+    expect(page.get_by_role("heading", name="What to register")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_on_customers_and_plots(open_page: OpenPage, console: House, scheme: str, width: int) -> None:
+    """On a phone and on a desk, light and dark: nothing serious, nothing sideways, and every plot has its table."""
+    console.lookup()
+    console.lookup("+46701740699")
+    console.post(call_log(fromNumber="+46701740605"))
+    console.deliver()
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    places = ("customers", "customers/add", "customer/nordlys", "plots", "plots?window=30d", "adapters", "system")
+    for where in places:
+        page.goto(f"{HOME}/{where}")
+        for summary in page.locator("summary").all():
+            summary.click()
+        found = Axe().run(page).response["violations"]
+        told = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+        assert not told, where
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), where
+    page.goto(f"{HOME}/plots?customer=nordlys")
+    plot = page.get_by_role("img", name=re.compile("Lookups by outcome: hit 1, miss 1."))
+    expect(plot).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Attempts to write a call .* delivered 1"))).to_be_visible()
