@@ -146,7 +146,7 @@ def _writing(folder: Path, path: Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, text: str, *, is_durable: bool = True) -> None:
-    """Replace the file in one step: a reader sees the old or the new one, after a loss of power, too, if ``is_durable``."""
+    """Replace the file in one step: a reader sees the old or the new one; on the disk at once if ``is_durable``."""
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
