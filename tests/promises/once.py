@@ -19,7 +19,7 @@ from tests.promises.senders import Senders
 KILLS = 60
 CUSTOMERS = 8  # whose calls are written at the same time
 CRM_SECONDS = 0.05  # a write takes: most kills meet some under way
-CALLS_A_KILL = 60  # more than are written until the next kill, or it would meet nothing
+SENDERS, PAUSE = 4, 0.1  # calls come as long as workers are killed: each kill meets some
 QUICK = {"M8CRM_ATTEMPT": "1", "M8CRM_LEASE": "2.5"}  # seconds, so that a kill need not be waited for for long
 PATIENCE = 240.0  # seconds until all is delivered after the last kill: leases end, and failures wait
 
@@ -77,21 +77,20 @@ def _harass(database: str, adapter: str, kills: int) -> Outcome:
             stub.tell(name, delay=CRM_SECONDS)
             add_customer(folder, name, stub.url(name), adapter=adapter)
         with Installation(folder, url, web_workers=1, environ=QUICK) as installation:
-            total = kills * CALLS_A_KILL
             with Senders(
-                lambda: installation.port, clients=2, customer_of=lambda i: names[i % CUSTOMERS], most=total
+                lambda: installation.port, clients=SENDERS, customer_of=lambda i: names[i % CUSTOMERS], pause=PAUSE
             ) as senders:
-                senders.wait_for(total)
-            for i in range(kills):
-                before = _written(stub, names)
-                until = monotonic() + 20
-                while _written(stub, names) <= before + CUSTOMERS // 2 and monotonic() < until:
-                    sleep(0.01)
-                sleep(random.random() * CRM_SECONDS)
-                installation.kill("worker0")
-                installation.start("worker0")
-                if i % 10 == 9:
-                    say(f"{i + 1} of {kills} kills, {_written(stub, names):,} writes")
+                for i in range(kills):
+                    before = _written(stub, names)
+                    until = monotonic() + 20
+                    while _written(stub, names) <= before + CUSTOMERS // 2 and monotonic() < until:
+                        sleep(0.01)
+                    sleep(random.random() * CRM_SECONDS)
+                    installation.kill("worker0")
+                    installation.start("worker0")
+                    if i % 10 == 9:
+                        say(f"{i + 1} of {kills} kills, {_written(stub, names):,} writes")
+            total = len(senders.acknowledged)
             set_aside = _settle(url, total, installation)
         counts = {key: count for name in names for key, count in stub.seen(name)["calls"].items()}
         told = _read(url, "SELECT call.key FROM call JOIN delivery ON call_seq = call.seq WHERE maybe_duplicate")
