@@ -24,6 +24,8 @@ ALL = frozenset(Role)
 STAFF = frozenset({Role.HOSTER, Role.CARE})
 HOSTER = frozenset({Role.HOSTER})
 
+OFFERED = 300  # ids in a form
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
@@ -50,3 +52,8 @@ class Viewer:
     def customers(self, tenants: Tenants) -> list[str]:
         """Return the ids of the customers he may see."""
         return [customer for customer in tenants.ids() if self.may_see(customer)]
+
+    def offered(self, tenants: Tenants) -> list[str]:
+        """Return the ids that a form offers: of many none, since the page would be all ids."""
+        ids = self.customers(tenants)
+        return ids if len(ids) <= OFFERED else []

@@ -156,3 +156,12 @@ def test_a_link_may_try_a_lookup_and_change_nothing(console: House) -> None:
     assert person.post(f"{HOME}/change").status_code == 403
     person.post(f"{HOME}/sign-in", name="nora", password=PASSWORD)
     assert person.post(f"{HOME}/change").text == "changed"
+
+
+def test_a_form_offers_no_thousand_customers(signed_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are many customers a form takes an id, and is not made of all of them."""
+    person = signed_in("cleo")
+    assert '<option value="harbour">' in person.get(f"{HOME}/lookup").text
+    monkeypatch.setattr("middleware.console.roles.OFFERED", 1)
+    for page in ("lookup", "calls", "sender"):
+        assert '<option value="harbour">' not in person.get(f"{HOME}/{page}").text

@@ -104,7 +104,7 @@ def _page(viewer: Viewer, form: dict[str, str], before: int | None) -> ResponseR
         found = Finder(parts.inbox).find(wanted_by(viewer, form), before=before)
     except ConfigError as error:
         words = str(error)
-    customers = [] if viewer.role is Role.CUSTOMER else parts.tenants.ids()
+    customers = viewer.offered(parts.tenants)
     text = render_template(
         "console/calls.html",
         section=section,

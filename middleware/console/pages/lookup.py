@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 
 from middleware.console.card import CardView, read_card
 from middleware.console.guard import needs, note
-from middleware.console.roles import ALL, Role, Viewer
+from middleware.console.roles import ALL, Viewer
 from middleware.console.section import Section
 from middleware.console.waterfall import Waterfall, draw
 from middleware.lookup.card import Hit, Result
@@ -83,7 +83,7 @@ def _page(
     viewer: Viewer, form: dict[str, str], *, tried: Tried | None = None, words: str = "", status: int = 200
 ) -> ResponseReturnValue:
     tenants = current_app.extensions["m8crm"].tenants
-    customers = [viewer.customer] if viewer.role is Role.CUSTOMER else tenants.ids()
+    customers = viewer.offered(tenants)
     text = render_template(
         "console/lookup.html",
         section=section,

@@ -10,7 +10,7 @@ from flask import abort, current_app, make_response, redirect, render_template, 
 from flask.typing import ResponseReturnValue
 
 from middleware.console.guard import needs, note
-from middleware.console.roles import ALL, Role, Viewer
+from middleware.console.roles import ALL, Viewer
 from middleware.console.section import Section
 from middleware.delivery.sending import send_as
 from middleware.demo.data import KNOWN_NUMBERS
@@ -102,7 +102,7 @@ def _page(viewer: Viewer, form: dict[str, str], words: str = "") -> ResponseRetu
         "console/sender.html",
         section=section,
         form=dict.fromkeys(_FIELDS, "") | form,
-        customers=[viewer.customer] if viewer.role is Role.CUSTOMER else tenants.ids(),
+        customers=viewer.offered(tenants),
         senders={sender: (words, list(SAMPLES[sender])) for sender, words in SENDERS.items()},
         words=words,
     )
