@@ -15,9 +15,11 @@ from middleware.crm.session import CRMSession
 from middleware.crm.settings import Secret
 from middleware.errors import CRMAuthError, CRMUnavailableError, NotConnectedError, NoTokenError, StorageError
 from middleware.inbox.database import open_database
+from middleware.inbox.postgresql import PostgreSQL
 from middleware.model.deadline import Deadline
 from middleware.oauth.grants import Grant, Grants
 from middleware.oauth.protocol import Granted
+from tests.conftest import SERVER_CLOCK
 from tests.oauth.conftest import Desk, soon
 from tests.oauth.provider import Provider
 
@@ -158,8 +160,11 @@ def test_a_clock_that_was_ahead_holds_up_nobody(desk: Desk) -> None:
     assert desk.get() in desk.provider.access
 
 
-def test_whose_clock_is_ahead_takes_no_lease(own_postgres: str, tmp_path: Path, provider: Provider) -> None:
+def test_whose_clock_is_ahead_takes_no_lease(
+    own_postgres: str, tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a server leases go by its own clock: a machine that is an hour ahead waits as the others do."""
+    monkeypatch.setattr(PostgreSQL, "lease_clock", SERVER_CLOCK)
     database = open_database(own_postgres)
     desk = Desk(database, tmp_path, provider)
     desk.connect()
