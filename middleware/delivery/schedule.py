@@ -11,6 +11,7 @@ from middleware.inbox.queue import LEASE
 SHORTEST = timedelta(seconds=5)
 LONGEST = timedelta(hours=10)
 LONGEST_OF_LANE = timedelta(minutes=1)  # when a CRM is back, calls of now should not wait for long
+LONGEST_OF_OUTAGE = timedelta(minutes=10)  # of a call that met a CRM which was down: it is not late for hours, too
 GIVE_UP_AFTER = timedelta(days=3)  # since the first attempt
 UNREADABLE_ATTEMPTS = 5  # an answer nobody can read is tried this often
 MAX_CRASHES = 3
@@ -32,15 +33,15 @@ class Patience:
         return (self.lease - self.attempt) * 0.75
 
 
-def backoff(failures: int, random: Callable[[], float]) -> timedelta:
+def backoff(failures: int, random: Callable[[], float], *, longest: timedelta = LONGEST) -> timedelta:
     """Return the wait after so many failures in a row (from 1): full jitter below 5 s, 20 s, 80 s … 10 h."""
-    most: timedelta = min(LONGEST, SHORTEST * float(4 ** min(failures, 10)))
+    most: timedelta = min(longest, SHORTEST * float(4 ** min(failures, 10)))
     return max(SHORTEST, most * random())
 
 
 def lane_backoff(failures: int, random: Callable[[], float]) -> timedelta:
     """Return for how long a CRM is left alone that has failed so many times in a row: at most a minute."""
-    return min(LONGEST_OF_LANE, backoff(failures, random))
+    return backoff(failures, random, longest=LONGEST_OF_LANE)
 
 
 def clamp_retry_after(wait: timedelta | None) -> timedelta:

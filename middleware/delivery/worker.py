@@ -466,7 +466,8 @@ class Worker:
             case Retry():
                 is_late = now - claimed.first_attempt_at > schedule.GIVE_UP_AFTER.total_seconds()
                 is_spent = outcome.is_unreadable and claimed.attempts >= schedule.UNREADABLE_ATTEMPTS
-                due = self._at(schedule.backoff(claimed.attempts, self._random).total_seconds())
+                longest = schedule.LONGEST_OF_OUTAGE if outcome.is_lane else schedule.LONGEST
+                due = self._at(schedule.backoff(claimed.attempts, self._random, longest=longest).total_seconds())
                 state = "dead" if is_late or is_spent else "waiting"
                 return {"state": state, "due_at": due, "in_doubt": outcome.is_unknown or claimed.is_in_doubt}
 
