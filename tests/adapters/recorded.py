@@ -6,12 +6,20 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import requests
 import responses
+
+from middleware.crm.base import Context, CRMAdapter
+from middleware.crm.context import build_context
+from middleware.model.call import CallRecord, Direction
+from middleware.model.deadline import Deadline
+from middleware.model.phone import parse_number
+from middleware.testing.conformance.samples import KEY
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -97,3 +105,25 @@ def _is_like(exchange: dict[str, Any], sent: Sent) -> bool:
 
 def _length(exchange: dict[str, Any]) -> int:
     return len(exchange["request"])
+
+
+def context(adapter: CRMAdapter[Any]) -> Context:
+    """Return what an adapter is given for one call of it."""
+    return build_context(adapter, region="SE", deadline=Deadline.after(timedelta(seconds=30)))
+
+
+def call(**known: Any) -> CallRecord:
+    """Return a call as it is written into a CRM; ``known`` are the fields that matter."""
+    known = {
+        "id": "1",
+        "key": KEY,
+        "direction": Direction.INBOUND,
+        "contact_number": parse_number("+46701740605", "SE"),
+        "own_number": parse_number("+46851970000", "SE"),
+        "started_at": datetime(2026, 1, 15, 9, 30, 5, tzinfo=UTC),
+        "duration": timedelta(seconds=95),
+        "subject": "Inbound call",
+        "body": "<p>Hello</p>",
+        **known,
+    }
+    return CallRecord(**known)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +15,17 @@ from adapters.hubspot import HubSpotAdapter, HubSpotSettings
 from adapters.pipedrive import PipedriveAdapter, PipedriveSettings
 from adapters.upsales import UpsalesAdapter, UpsalesSettings
 from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
-from middleware.crm.context import build_context
 from middleware.crm.settings import Secret
 from middleware.lookup.verify import find_verified, written_forms
-from middleware.model.call import CallRecord, Direction, LoggedCall
+from middleware.model.call import LoggedCall
 from middleware.model.contact import Contact
-from middleware.model.deadline import Deadline
 from middleware.model.phone import parse_number
-from tests.adapters.recorded import RecordedCrm
+from tests.adapters.recorded import RecordedCrm, call, context
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent.parent / "docs" / "adapters"
 NUMBER = parse_number("+46701740605", "SE")
-CALL = CallRecord(
-    id="1",
-    key="m8crm-conformance-c0ffee",
-    direction=Direction.INBOUND,
-    contact_number=NUMBER,
-    own_number=parse_number("+46851970000", "SE"),
-    started_at=datetime(2026, 1, 15, 9, 30, 5, tzinfo=UTC),
-    duration=timedelta(seconds=95),
-    subject="Inbound call",
-    body="<p>Hello</p>",
-    owner="471100",
-)
+CALL = call(owner="471100")
 MADE: dict[str, Callable[[], CRMAdapter[Any]]] = {
     "pipedrive": lambda: PipedriveAdapter(PipedriveSettings(token=Secret("t"), company="nordlys")),
     "hubspot": lambda: HubSpotAdapter(HubSpotSettings(token=Secret("t"))),
@@ -56,7 +42,7 @@ class Crm:
 
     def costs(self, work: Callable[[Context], object]) -> int:
         before = len(self.recorded.sent)
-        work(build_context(self.adapter, region="SE", deadline=Deadline.after(timedelta(seconds=30))))
+        work(context(self.adapter))
         return len(self.recorded.sent) - before
 
     def find(self, ctx: Context) -> Contact:

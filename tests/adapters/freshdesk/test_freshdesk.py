@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.freshdesk import MOST_ATTACHED, FreshdeskAdapter, FreshdeskSettings
-from middleware.crm.base import Context
-from middleware.crm.context import build_context
 from middleware.crm.settings import Secret
 from middleware.errors import CRMRejectedError, UnsupportedError
 from middleware.lookup.verify import find_verified
-from middleware.model.call import CallRecord, Direction, Ending, LoggedCall, RecordingFile
+from middleware.model.call import Ending, LoggedCall, RecordingFile
 from middleware.model.contact import Contact, ContactDraft, ContactNumber
-from middleware.model.deadline import Deadline
 from middleware.model.phone import parse_number
-from tests.adapters.recorded import RecordedCrm
+from tests.adapters.recorded import RecordedCrm, call, context
 from tests.adapters.specification import Specification
 
 EXCHANGES = Path(__file__).with_name("exchanges.json")
@@ -34,26 +31,6 @@ UNSPECIFIED = ("GET /api/v2/agents", "GET /api/v2/agents/me")  # the third party
 
 def freshdesk(**settings: Any) -> FreshdeskAdapter:
     return FreshdeskAdapter(FreshdeskSettings(token=Secret("t0ken"), domain="nordlys", **settings))
-
-
-def context(adapter: FreshdeskAdapter) -> Context:
-    return build_context(adapter, region="SE", deadline=Deadline.after(timedelta(seconds=30)))
-
-
-def call(**known: Any) -> CallRecord:
-    known = {
-        "id": "1",
-        "key": KEY,
-        "direction": Direction.INBOUND,
-        "contact_number": NUMBER,
-        "own_number": parse_number("+46851970000", "SE"),
-        "started_at": datetime(2026, 1, 15, 9, 30, 5, tzinfo=UTC),
-        "duration": timedelta(seconds=95),
-        "subject": "Inbound call",
-        "body": "<p>Hello</p>",
-        **known,
-    }
-    return CallRecord(**known)
 
 
 def recording(size: int = 200_000) -> RecordingFile:

@@ -12,17 +12,15 @@ from typing import Any
 import pytest
 
 from adapters.hubspot import COLUMNS, HubSpotAdapter, HubSpotSettings
-from middleware.crm.base import Bookmark, Context
-from middleware.crm.context import build_context
+from middleware.crm.base import Bookmark
 from middleware.crm.settings import Secret
 from middleware.errors import CRMAuthError, CRMRejectedError, RateLimitedError
 from middleware.lookup.verify import verified_contacts
 from middleware.model.activity import Note
-from middleware.model.call import CallRecord, Direction, Ending, LoggedCall
+from middleware.model.call import Direction, Ending, LoggedCall
 from middleware.model.contact import Contact, ContactDraft, ContactNumber
-from middleware.model.deadline import Deadline
 from middleware.model.phone import parse_number
-from tests.adapters.recorded import RecordedCrm
+from tests.adapters.recorded import RecordedCrm, call, context
 
 EXCHANGES = Path(__file__).with_name("exchanges.json")
 KEY = "m8crm-conformance-c0ffee"
@@ -36,26 +34,6 @@ PAGE = "https://app-eu1.hubspot.com/contacts/26551111/record"
 def hubspot(**settings: Any) -> HubSpotAdapter:
     given = {"token": Secret("pat-eu1-x"), "portal": "26551111", "app": "app-eu1", **settings}
     return HubSpotAdapter(HubSpotSettings(**given))
-
-
-def context(adapter: HubSpotAdapter) -> Context:
-    return build_context(adapter, region="SE", deadline=Deadline.after(timedelta(seconds=30)))
-
-
-def call(**known: Any) -> CallRecord:
-    known = {
-        "id": "1",
-        "key": KEY,
-        "direction": Direction.INBOUND,
-        "contact_number": NUMBER,
-        "own_number": parse_number("+46851970000", "SE"),
-        "started_at": datetime(2026, 1, 15, 9, 30, 5, tzinfo=UTC),
-        "duration": timedelta(seconds=95),
-        "subject": "Inbound call",
-        "body": "<p>Hello</p>",
-        **known,
-    }
-    return CallRecord(**known)
 
 
 @pytest.fixture

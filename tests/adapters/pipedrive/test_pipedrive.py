@@ -8,22 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from adapters.pipedrive import PipedriveAdapter, PipedriveSettings
-from middleware.crm.base import ACTIVITY_METHODS, Context
-from middleware.crm.context import build_context
+from middleware.crm.base import ACTIVITY_METHODS
 from middleware.crm.settings import Secret
 from middleware.errors import CRMRejectedError, RateLimitedError, UnsupportedError
 from middleware.lookup.verify import find_verified, verified_contacts
-from middleware.model.call import CallRecord, Direction, Ending, LoggedCall, RecordingFile
+from middleware.model.call import Direction, Ending, LoggedCall, RecordingFile
 from middleware.model.contact import Contact, ContactDraft, ContactNumber
-from middleware.model.deadline import Deadline
 from middleware.model.phone import parse_number
-from tests.adapters.recorded import RecordedCrm
+from tests.adapters.recorded import RecordedCrm, call, context
 from tests.adapters.specification import Specification, check_all
 
 EXCHANGES = Path(__file__).with_name("exchanges.json")
@@ -39,26 +36,6 @@ TRAP = "paths /callLogs post requestBody content application/json schema propert
 
 def pipedrive() -> PipedriveAdapter:
     return PipedriveAdapter(PipedriveSettings(token=Secret("t0ken"), company="nordlys"))
-
-
-def context(adapter: PipedriveAdapter) -> Context:
-    return build_context(adapter, region="SE", deadline=Deadline.after(timedelta(seconds=30)))
-
-
-def call(**known: Any) -> CallRecord:
-    known = {
-        "id": "1",
-        "key": KEY,
-        "direction": Direction.INBOUND,
-        "contact_number": NUMBER,
-        "own_number": parse_number("+46851970000", "SE"),
-        "started_at": datetime(2026, 1, 15, 9, 30, 5, tzinfo=UTC),
-        "duration": timedelta(seconds=95),
-        "subject": "Inbound call",
-        "body": "<p>Hello</p>",
-        **known,
-    }
-    return CallRecord(**known)
 
 
 def recording() -> RecordingFile:

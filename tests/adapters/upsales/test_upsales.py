@@ -12,16 +12,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from adapters.upsales import UpsalesAdapter, UpsalesSettings
-from middleware.crm.base import ACTIVITY_METHODS, Context
-from middleware.crm.context import build_context
+from middleware.crm.base import ACTIVITY_METHODS
 from middleware.crm.settings import Secret
 from middleware.errors import CRMRejectedError, RateLimitedError, UnsupportedError
 from middleware.lookup.verify import find_verified
-from middleware.model.call import CallRecord, Direction, Ending, LoggedCall
+from middleware.model.call import CallRecord, Ending, LoggedCall
 from middleware.model.contact import Contact, ContactDraft, ContactNumber
-from middleware.model.deadline import Deadline
 from middleware.model.phone import parse_number
-from tests.adapters.recorded import RecordedCrm
+from tests.adapters.recorded import RecordedCrm, context
+from tests.adapters.recorded import call as recorded_call
 from tests.adapters.specification import FOLDER, missing_specification
 
 HERE = Path(__file__).parent
@@ -36,24 +35,8 @@ def upsales(**settings: Any) -> UpsalesAdapter:
     return UpsalesAdapter(UpsalesSettings(token=Secret("t0ken"), **{"account": 7, "task_type": 5, **settings}))
 
 
-def context(adapter: UpsalesAdapter) -> Context:
-    return build_context(adapter, region="SE", deadline=Deadline.after(timedelta(seconds=30)))
-
-
 def call(**known: Any) -> CallRecord:
-    known = {
-        "id": "1",
-        "key": KEY,
-        "direction": Direction.INBOUND,
-        "contact_number": NUMBER,
-        "own_number": parse_number("+46851970000", "SE"),
-        "started_at": datetime(2026, 1, 15, 9, 30, 5, tzinfo=UTC),
-        "duration": timedelta(seconds=95),
-        "subject": "Inbound call",
-        "body": "Hello",
-        **known,
-    }
-    return CallRecord(**known)
+    return recorded_call(**{"body": "Hello", **known})
 
 
 @pytest.fixture
