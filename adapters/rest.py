@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import urljoin
 from zoneinfo import ZoneInfo
 
 from middleware.crm.auth import AuthBase, HeaderAuth, QueryAuth, basic, bearer
-from middleware.crm.base import Context, CRMAdapter, Finding, Response
+from middleware.crm.base import Context, Finding, Response
+from middleware.crm.declared import ActivityT, DeclaredAdapter
 from middleware.crm.expressions import Expression
 from middleware.crm.login import Login
 from middleware.crm.mapped import NOTHING, MappedRequest, Reading, Shape
@@ -34,7 +35,6 @@ from middleware.errors import (
     RateLimitedError,
     UnsupportedError,
 )
-from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, LoggedCall
 from middleware.model.contact import Contact, ContactDraft, ContactNumber, Link
 from middleware.model.phone import NumberForm, PhoneNumber
@@ -87,7 +87,6 @@ ERRORS: dict[str, type[CRMError]] = {  # what an answer of 200 may mean
     "rejected": CRMRejectedError,
 }
 NEEDS = {"create_task": "find_task", "log_call_of_nobody": "log_call", "find_task": "create_task"}
-ActivityT = TypeVar("ActivityT", bound=Activity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +108,7 @@ class RestSettings:
     create_links: dict[str, str] = field(default_factory=dict)
 
 
-class RestAdapter(CRMAdapter[RestSettings]):
+class RestAdapter(DeclaredAdapter[RestSettings]):
     """Contacts, activities and calls by the requests of a mapping."""
 
     name = "rest"
@@ -185,30 +184,6 @@ class RestAdapter(CRMAdapter[RestSettings]):
         except (CRMNotFoundError, UnsupportedError):  # unsupported: what the CRM's ids never look like
             return None
         return next(iter(self._reader("find_contact_by_id").contacts(rows)), None)
-
-    def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
-        """Ask for notes."""
-        return self._activities(Note, "find_notes", contact, ctx)
-
-    def find_tasks(self, contact: Contact, ctx: Context) -> Iterable[Task]:
-        """Ask for tasks."""
-        return self._activities(Task, "find_tasks", contact, ctx)
-
-    def find_calls(self, contact: Contact, ctx: Context) -> Iterable[Call]:
-        """Ask for calls."""
-        return self._activities(Call, "find_calls", contact, ctx)
-
-    def find_tickets(self, contact: Contact, ctx: Context) -> Iterable[Ticket]:
-        """Ask for tickets."""
-        return self._activities(Ticket, "find_tickets", contact, ctx)
-
-    def find_deals(self, contact: Contact, ctx: Context) -> Iterable[Deal]:
-        """Ask for deals."""
-        return self._activities(Deal, "find_deals", contact, ctx)
-
-    def find_appointments(self, contact: Contact, ctx: Context) -> Iterable[Appointment]:
-        """Ask for appointments."""
-        return self._activities(Appointment, "find_appointments", contact, ctx)
 
     def create_links(self, contact: Contact) -> Iterable[Link]:
         """Return the configured buttons for the contact."""
@@ -295,9 +270,9 @@ class RestAdapter(CRMAdapter[RestSettings]):
             return Finding(ok=False, message=f"{request.where}: {error}")
         return Finding(ok=True, message=f"{request.where}: answers")
 
-    def _activities(self, kind: type[ActivityT], name: str, contact: Contact, ctx: Context) -> list[ActivityT]:
-        reader, values = self._reader(name), {"contact_id": contact.id}
-        rows = [row for request in self.requests[name] for row in self._rows(request, values, ctx)]
+    def _activities(self, kind: type[ActivityT], method: str, contact: Contact, ctx: Context) -> list[ActivityT]:
+        reader, values = self._reader(method), {"contact_id": contact.id}
+        rows = [row for request in self.requests[method] for row in self._rows(request, values, ctx)]
         return [reader.activity(kind, row) for row in rows]
 
     def _found(self, name: str, values: Values, key: str, ctx: Context) -> LoggedCall | None:

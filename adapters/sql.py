@@ -14,14 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, QueuePool, TextClause, create_engine, event, exc, text
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from middleware.crm.base import Context, CRMAdapter, Finding
+from middleware.crm.base import Context, Finding
+from middleware.crm.declared import ActivityT, DeclaredAdapter
 from middleware.crm.mapping import REQUIRED_OF_CONTACT, Reader, is_column, required_columns
 from middleware.crm.parameters import CALL, KINDS, NUMBER, call_parameters, number_parameters
 from middleware.crm.settings import Secret
@@ -32,7 +33,6 @@ from middleware.errors import (
     CRMTimeoutError,
     CRMUnavailableError,
 )
-from middleware.model.activity import Activity, Appointment, Call, Deal, Note, Task, Ticket
 from middleware.model.call import CallRecord, LoggedCall, RecordingFile
 from middleware.model.contact import Contact, ContactDraft, ContactNumber, Link
 from middleware.model.deadline import Deadline
@@ -66,7 +66,6 @@ LIMITS = {
     "postgresql": "SET LOCAL statement_timeout = {ms}",
     "mysql": "SET SESSION max_execution_time = {ms}",
 }
-ActivityT = TypeVar("ActivityT", bound=Activity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +83,7 @@ class SQLSettings:
     timezone: str = "UTC"
 
 
-class SQLAdapter(CRMAdapter[SQLSettings]):
+class SQLAdapter(DeclaredAdapter[SQLSettings]):
     """Contacts, activities and calls in a database."""
 
     name = "sql"
@@ -117,30 +116,6 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
         """Run ``find_contact_by_id``."""
         rows = self._run("find_contact_by_id", {"id": numeric_id}, ctx).rows
         return next(iter(self._reader("find_contact_by_id").contacts(rows)), None)
-
-    def find_notes(self, contact: Contact, ctx: Context) -> Iterable[Note]:
-        """Run ``find_notes``."""
-        return self._activities(Note, "find_notes", contact, ctx)
-
-    def find_tasks(self, contact: Contact, ctx: Context) -> Iterable[Task]:
-        """Run ``find_tasks``."""
-        return self._activities(Task, "find_tasks", contact, ctx)
-
-    def find_calls(self, contact: Contact, ctx: Context) -> Iterable[Call]:
-        """Run ``find_calls``."""
-        return self._activities(Call, "find_calls", contact, ctx)
-
-    def find_tickets(self, contact: Contact, ctx: Context) -> Iterable[Ticket]:
-        """Run ``find_tickets``."""
-        return self._activities(Ticket, "find_tickets", contact, ctx)
-
-    def find_deals(self, contact: Contact, ctx: Context) -> Iterable[Deal]:
-        """Run ``find_deals``."""
-        return self._activities(Deal, "find_deals", contact, ctx)
-
-    def find_appointments(self, contact: Contact, ctx: Context) -> Iterable[Appointment]:
-        """Run ``find_appointments``."""
-        return self._activities(Appointment, "find_appointments", contact, ctx)
 
     def create_links(self, contact: Contact) -> Iterable[Link]:
         """Return the configured buttons for the contact."""
@@ -228,9 +203,9 @@ class SQLAdapter(CRMAdapter[SQLSettings]):
     def _links(self) -> dict[str, str]:
         return self.settings.create_links
 
-    def _activities(self, kind: type[ActivityT], query: str, contact: Contact, ctx: Context) -> list[ActivityT]:
-        rows = self._run(query, {"contact_id": contact.id}, ctx).rows
-        reader = self._reader(query)
+    def _activities(self, kind: type[ActivityT], method: str, contact: Contact, ctx: Context) -> list[ActivityT]:
+        rows = self._run(method, {"contact_id": contact.id}, ctx).rows
+        reader = self._reader(method)
         return [reader.activity(kind, row) for row in rows]
 
     def _reader(self, query: str) -> Reader:
