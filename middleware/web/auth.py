@@ -82,7 +82,7 @@ def _authenticate(customer: str, receiver: str, presented: bytes | None, credent
             refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
     guesses: Guesses = current_app.extensions["m8crm"].guesses
-    sender = request.remote_addr or "", request.headers.get("X-Forwarded-For", "")
+    sender = _sender()
     if guesses.refuses(*sender, customer):
         return problem(429, "Too many wrong secrets came from this address.", retry_after=WINDOW)
     tenants: Tenants = current_app.extensions["m8crm"].tenants
@@ -100,4 +100,9 @@ def _authenticate(customer: str, receiver: str, presented: bytes | None, credent
 def requester() -> str:
     """Return the network address that the request comes from; nothing where only proxies are known."""
     guesses: Guesses = current_app.extensions["m8crm"].guesses
-    return guesses.address(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
+    return guesses.address(*_sender())
+
+
+def _sender() -> tuple[str, str]:
+    """Return who is connected, and on whose behalf, as he says."""
+    return request.remote_addr or "", request.headers.get("X-Forwarded-For", "")
