@@ -207,7 +207,7 @@ class NumberStore:
         now = self._now()
         mine = and_(number_index.c.tenant == tenant_id, number_index.c.source == source)
         free = and_(mine, _is_free(self._database.lease_clock(now)))
-        begun = {"begun_at": now, "generation": number_index.c.generation + 1, "bookmark": None, "seen": 0}
+        begun = {"begun_at": now, "generation": number_index.c.generation + 1, "seen": 0}
         with self._database.write() as connection:
             new = self._database.insert(number_index).values(tenant=tenant_id, source=source)
             connection.execute(new.on_conflict_do_nothing())
