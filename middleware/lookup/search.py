@@ -195,8 +195,10 @@ class Search:
             self._remark(remarks_on_contacts, contacts, count)
             self._drop(count - len(contacts), f"of {count} contacts: they do not have the number")
             if contacts:
-                self._drop(len(contacts) - 1, f"more contacts with the number (several = {self.tenant.lookup.several})")
-                yield choose(contacts, self.tenant.lookup.several), False
+                several = self.tenant.lookup.several
+                if several != "all":  # which names the others on the card
+                    self._drop(len(contacts) - 1, f"more contacts with the number (several = {several})")
+                yield choose(contacts, several), False
                 return
 
     def _read(self, mirrored: Contact, ctx: Context, submitted: float) -> Contact | None:

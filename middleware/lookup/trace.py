@@ -11,6 +11,7 @@ from typing import Any
 
 from middleware.model.deadline import Clock, Deadline
 
+MAX_PARTS = 50  # requests of a step that are kept: an adapter may page for long
 _CACHE_WORDS = {  # of ``Trace.cache``, for people
     "none": "not asked",
     "miss": "nothing there, the CRM was asked",
@@ -98,11 +99,13 @@ class Trace:
     ) -> Iterator[Span]:
         """Record the enclosed step; an exception is noted by its class and goes on.
 
-        A step that takes less than ``least`` seconds and does not fail is not worth being told.
+        A step that takes less than ``least`` seconds and does not fail is not worth being told, nor are more than
+        ``MAX_PARTS`` within another.
         """
         span = Span(name=name, begin=self.took, source=source, queued=queued)
         spans = self.spans if within is None else within.parts
-        spans.append(span)
+        if within is None or len(spans) < MAX_PARTS:
+            spans.append(span)
         try:
             yield span
         except BaseException as error:
@@ -110,7 +113,7 @@ class Trace:
             span.took = self.took - span.begin
             raise
         span.took = self.took - span.begin
-        if least and span.took < least:
+        if least and span.took < least and span in spans:
             spans.remove(span)
 
     def add(self, name: str, begin: float, note: str = "") -> None:

@@ -16,6 +16,7 @@ from middleware.crm.base import Context, CRMAdapter
 from middleware.crm.settings import Secret
 from middleware.lookup.card import Hit
 from middleware.lookup.inquiry import Inquiry
+from middleware.lookup.trace import MAX_PARTS, Trace
 from middleware.model.activity import Note, Task
 from middleware.model.contact import Contact, ContactNumber
 from middleware.model.phone import PhoneNumber
@@ -127,6 +128,13 @@ def test_what_is_not_shown_is_told(desk: Desk) -> None:
     ]
 
 
+def test_contacts_that_the_card_names_are_not_dropped(desk: Desk) -> None:
+    """With ``several = "all"`` the others stand on the card, and nothing says that they do not."""
+    zoo = Zoo(contacts=lambda: [ADA, replace(ADA, id="3")])
+    desk.ask(tenant_of(zoo, lookup=LookupConfig(several="all")))
+    assert desk.trace.dropped == []
+
+
 def test_a_contact_of_a_later_crm_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where two CRMs have the number, the trace says that the second one's contact was there and is not shown."""
     second_has_come, report = Event(), Inquiry._report
@@ -140,6 +148,18 @@ def test_a_contact_of_a_later_crm_is_told(desk: Desk, monkeypatch: pytest.Monkey
     first = Zoo(contacts=lambda: [ADA] if second_has_come.wait(20) else [])
     desk.ask(tenant_of(first, Zoo(), lookup=LookupConfig(budget=timedelta(seconds=60))), patience=60)
     assert desk.trace.dropped == ["zoo1: its contact, since zoo0 has one"]
+
+
+def test_a_step_of_many_requests_keeps_the_first() -> None:
+    """An adapter that pages for long does not make a trace of any length."""
+    trace = Trace()
+    with trace.span("notes", "crm") as step:
+        for _ in range(3 * MAX_PARTS):
+            with trace.span("GET /notes", within=step, least=0.001):
+                pass
+            with trace.span("GET /notes", within=step):
+                pass
+    assert len(step.parts) == MAX_PARTS
 
 
 def test_an_answer_from_the_cache_is_all_cache(desk: Desk) -> None:
