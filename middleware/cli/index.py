@@ -49,14 +49,19 @@ def index_status(ctx: click.Context, customer: str | None, as_json: bool) -> Non
 @index.command("build")
 @click.argument("customer")
 @click.argument("crm", required=False)
+@click.option("--request", "is_requested", is_flag=True, help="Have a running worker do it, and do not wait for it.")
 @json_option
 @click.pass_context
-def index_build(ctx: click.Context, customer: str, crm: str | None, as_json: bool) -> None:
+def index_build(ctx: click.Context, customer: str, crm: str | None, is_requested: bool, as_json: bool) -> None:
     """Read all contacts of the CRM now, or go on where that was interrupted."""
     from middleware.app import build_index_lane
 
     parts = parts_of(ctx, shares_answers=False)
     tenant = _tenant(parts, customer)
+    if is_requested:
+        taken = {source.name: parts.index.request(tenant.id, source.name) for source in _sources(tenant, crm)}
+        _tell_requests(tenant.id, taken, as_json)
+        ctx.exit(0 if all(taken.values()) else 1)
     lane, told, is_done = build_index_lane(parts), [], True
     for source in _sources(tenant, crm):
         is_ours = lane.build(tenant, source, _progress(source.name, quiet=as_json))
@@ -93,6 +98,15 @@ def index_drop(ctx: click.Context, customer: str, crm: str | None, as_json: bool
         click.echo(f"{name}: {count} contacts were removed.")
 
 
+def _tell_requests(customer: str, taken: dict[str, bool], as_json: bool) -> None:
+    if as_json:
+        print_json([{"customer": customer, "crm": name, "requested": is_taken} for name, is_taken in taken.items()])
+        return
+    for name, is_taken in taken.items():
+        words = "the next worker does it" if is_taken else "a worker is about it"
+        click.echo(f"{name}: {words}; m8crm index status shows how far it is.")
+
+
 def _told(state: IndexState) -> dict[str, Any]:
     told = {"customer": state.tenant_id, "crm": state.source, "state": state.word, **asdict(state)}
     return {name: value for name, value in told.items() if name not in ("tenant_id", "source")}
@@ -104,7 +118,7 @@ def _line(one: dict[str, Any]) -> str:
         return f"{head}  a worker builds it, or m8crm index build {one['customer']} {one['crm']}"
     as_of = f"as of {one['synced_at'].astimezone():%Y-%m-%d %H:%M:%S}" if one["synced_at"] else "never whole yet"
     words = f"{head}  {one['contacts']} contacts, {as_of}"
-    if one["is_building"]:
+    if one["is_building"] or one["is_waiting"]:
         words += f"; {one['seen']} read so far"
     if one["error"]:
         words += f"; {one['failures']} failures, the last: {in_words(one['error'])}"

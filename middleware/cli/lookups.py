@@ -55,9 +55,10 @@ def lookup(
     )
     trace = Trace(id=secrets.token_hex(8))
     result = parts.lookups.lookup(tenant, query, Deadline.after(tenant.lookup.budget), trace)
-    ms = round(trace.took * 1000, 1)
+    took = trace.took
     card = json.loads(result.body) if isinstance(result, Hit) else None
-    told = {"id": trace.id, "outcome": outcome_of(result), "reason": reason_of(result), "ms": ms, **trace.document()}
+    end = {"id": trace.id, "outcome": outcome_of(result), "reason": reason_of(result), "ms": round(took * 1000, 1)}
+    told = end | trace.document(took)
     if as_json:
         print_json({"outcome": told["outcome"], "reason": told["reason"], "card": card, "trace": told})
     else:
@@ -235,16 +236,17 @@ def _print_steps(told: dict[str, Any]) -> None:
         table.add_row(
             *times,
             Text(bar[:BAR], "cyan"),
-            step["source"],
-            step["name"],
+            "" if step.get("level") else step["source"],
+            "  " * step.get("level", 0) + step["name"],
             Text(step["note"] if step["took"] is not None else "still under way"),
         )
-    if told["steps"]:
-        console.print(table)
+    console.print(table)
     for words in told.get("remarks", ()):
         console.print(Text(f"for the adapter's author: {words}", "yellow"), soft_wrap=True)
     for words in told["left_out"]:
         console.print(Text(f"left out: {words}", "yellow"), soft_wrap=True)
+    for words in told.get("dropped", ()):
+        console.print(Text(f"not shown: {words}"), soft_wrap=True)
     if told["budget_left"] is not None:
         click.echo(f"{told['budget_left']:g} ms of the budget were left.")
 

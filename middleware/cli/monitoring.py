@@ -47,9 +47,7 @@ def alarms_test(ctx: click.Context, as_json: bool) -> None:
     teller = Teller(settings.alarm_url, settings.alarm_command)
     if not teller.is_configured:
         raise ConfigError("environment", ["nobody is told: set M8CRM_ALARM_URL or M8CRM_ALARM_COMMAND"])
-    made_up = StoredAlarm(
-        kind="test", subject="", is_raised=True, since=datetime.now(UTC), count=1, told_at=None, failures=0
-    )
+    made_up = StoredAlarm.made_up(datetime.now(UTC))
     failures = teller.tell(made_up.document() | {"installation": settings.public_url})
     if as_json:
         print_json({way: {"told": failure is None, "reason": failure} for way, failure in failures.items()})

@@ -11,9 +11,13 @@ _LEAST = 4.0  # of the drawing's 1000 units: a step of nothing is still seen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A step: what it waited for a thread and what it took, in milliseconds and as places of a drawing 1000 wide."""
+    """A step, or at ``level`` 1 a request of the step above it: what it waited before it began and what it took.
+
+    In milliseconds, and as places of a drawing 1000 wide.
+    """
 
     label: str
+    level: int
     note: str
     begin: float
     queued: float
@@ -39,12 +43,8 @@ def draw(told: dict[str, Any], budget_ms: float | None = None) -> Waterfall:
     total = float(told["ms"])
     scale = 1000 / max(RULER, total)
     steps = [step for step in told["steps"] if step["begin"] <= total]  # those begun later are for the cache
-    bars = [_bar(step, total, scale) for step in steps]
-    end = min(total, max((bar.begin + bar.took for bar in bars), default=0.0))
-    label = "everything else: cache, waiting, the card" if steps else "the cache"
-    bars.append(_bar({"name": label, "begin": end, "took": total - end, "queued": 0}, total, scale))
     return Waterfall(
-        bars=bars,
+        bars=[_bar(step, total, scale) for step in steps],
         marks=[round(second * 1000 * scale, 1) for second in range(1, int(max(RULER, total) / 1000) + 1)],
         budget_x=round(budget_ms * scale, 1) if budget_ms else None,
         total=total,
@@ -52,10 +52,11 @@ def draw(told: dict[str, Any], budget_ms: float | None = None) -> Waterfall:
 
 
 def _bar(step: dict[str, Any], total: float, scale: float) -> Bar:
-    begin, queued = step["begin"], step["queued"]
+    begin, queued, level = step["begin"], step["queued"], step.get("level", 0)
     took = max(total - begin, 0.0) if step["took"] is None else step["took"]
     return Bar(
-        label=" · ".join(filter(None, (step.get("source"), step["name"]))),
+        label=step["name"] if level else " · ".join(filter(None, (step.get("source"), step["name"]))),
+        level=level,
         note=step.get("note", ""),
         begin=begin,
         queued=queued,

@@ -22,6 +22,7 @@ from requests.structures import CaseInsensitiveDict
 
 from middleware.crm.oauth import TokenAuth
 from middleware.crm.transport import Answer, Transport
+from middleware.crm.watch import Step, Watch, name_of
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -36,6 +37,7 @@ from middleware.model.deadline import Deadline
 
 MAX_BYTES = 2 * 1024 * 1024
 MAX_VENDOR_TEXT = 500  # characters
+TOKEN_AT_HAND = 0.001  # seconds: one that took longer to get was waited for
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HEADERS = CaseInsensitiveDict({"Accept": "application/json", "User-Agent": "m8crm"})
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
@@ -66,6 +68,7 @@ class CRMSession:
         guard: Guard = nullcontext,
         max_bytes: int = MAX_BYTES,
         sender: Sender | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._base_url = (base_url or "").rstrip("/")
         self._deadline = deadline
@@ -74,6 +77,12 @@ class CRMSession:
         self._guard = guard
         self._max_bytes = max_bytes
         self._sender = sender
+        self._watch = watch
+
+    def watched(self, watch: Watch) -> CRMSession:
+        """Return the same session, whose requests are steps of ``watch``."""
+        mine = (self._deadline, self._auth, self._classify, self._guard, self._max_bytes, self._sender)
+        return CRMSession(self._base_url, *mine, watch)
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
         """Send GET; see :meth:`request`."""
@@ -111,23 +120,54 @@ class CRMSession:
         """
         url, host = self._url(path)
         asked = {"auth": self._auth, **kwargs}
-        request = _prepare(method, url, **asked)
+        request = self._signed(method, url, asked)
         try:
-            return self._send(request, host)
+            return self._send(request, host, path)
         except CRMAuthError as error:  # a token may end before its time; what was answered 401 was not done
             auth = asked["auth"]
-            if not (error.is_unauthorized and isinstance(auth, TokenAuth) and auth.renew(request)):
+            if not (error.is_unauthorized and isinstance(auth, TokenAuth) and self._renews(auth, request)):
                 raise
         if hasattr(request.body, "read"):
             raise CRMUnavailableError(f"{host} wanted a new token, and a file is read once")
-        return self._send(_prepare(method, url, **asked), host)
+        return self._send(self._signed(method, url, asked), host, path)
 
-    def _send(self, request: requests.PreparedRequest, host: str) -> requests.Response:
+    def _signed(self, method: str, url: str, asked: dict[str, Any]) -> requests.PreparedRequest:
+        if self._watch is None or not isinstance(asked["auth"], TokenAuth):
+            return _prepare(method, url, **asked)
+        with self._watch("OAuth2 token", least=TOKEN_AT_HAND):
+            return _prepare(method, url, **asked)
+
+    def _renews(self, auth: TokenAuth, request: requests.PreparedRequest) -> bool:
+        if self._watch is None:
+            return auth.renew(request)
+        with self._watch("OAuth2 token refused") as step:
+            is_renewed = auth.renew(request)
+            step.note = "a new one" if is_renewed else "there is no other"
+            return is_renewed
+
+    def _send(self, request: requests.PreparedRequest, host: str, path: str) -> requests.Response:
+        if self._watch is None:
+            return self._exchange(request, host)
+        with self._watch(name_of(request.method or "", path, self._base_url)) as step:
+            try:
+                return self._exchange(request, host, step)
+            except RateLimitedError as error:
+                if error.retry_after:
+                    again = f"again in {error.retry_after.total_seconds():.3g} s"
+                    step.note = f"{step.note}, {again}" if step.note else again
+                raise
+
+    def _exchange(self, request: requests.PreparedRequest, host: str, step: Step | None = None) -> requests.Response:
         if self._deadline.is_over:  # nothing is sent, and nothing is known of the CRM
             raise CRMTimeoutError(f"no time was left to ask {host}")
+        asked_at = self._deadline.clock()
         with self._guard():
+            if step:
+                step.waited(self._deadline.clock() - asked_at)
             send = (self._sender or _transport).send
             response = send(request, self._base_url, host, self._deadline.remaining, self._max_bytes)
+            if step:
+                step.note = str(response.status_code)
             error = self._classify(response) if self._classify else None
             error = error or _error_of(response, host)
             if error is not None:

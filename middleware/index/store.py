@@ -54,7 +54,8 @@ class IndexState:
     """How an index stands.
 
     ``synced_at``: it is as the CRM was then, at the least; ``age``: since then, in seconds; ``seen``: contacts of the
-    full pass that is under way or was interrupted; ``error``: class of the last failure, ``failures`` in a row.
+    full pass that is under way or was interrupted; ``is_waiting``: there is one, which the next worker goes on with;
+    ``error``: class of the last failure, ``failures`` in a row.
     """
 
     tenant_id: str
@@ -62,6 +63,7 @@ class IndexState:
     contacts: int
     seen: int
     is_building: bool
+    is_waiting: bool
     built_at: datetime | None
     synced_at: datetime | None
     age: float | None
@@ -74,6 +76,8 @@ class IndexState:
         """How it stands, in a word."""
         if self.is_building:
             return "building"
+        if self.is_waiting:
+            return "waiting for a worker"
         if self.failures:
             return "failing"
         return "ready" if self.built_at else "not built"
@@ -178,7 +182,7 @@ class NumberStore:
         now, owner = self._now(), secrets.token_hex(8)
         mine = and_(number_index.c.tenant == tenant.id, number_index.c.source == source.name)
         clock = self._database.lease_clock(now)
-        is_free = or_(number_index.c.lease_until < clock, number_index.c.lease_until > clock + LEASES_AHEAD * LEASE)
+        is_free = _is_free(clock)
         # a moment further ahead than any pause was set before a clock was put back
         is_due = or_(
             number_index.c.due_at <= now,
@@ -197,6 +201,19 @@ class NumberStore:
                 return None
             row = connection.execute(select(number_index).where(mine)).one()
         return Lease(id=row.id, tenant=tenant, source=source, owner=owner, row=row)
+
+    def request(self, tenant_id: str, source: str) -> bool:
+        """Have the next worker read all contacts; ``False`` while one has the index, and then nothing is changed."""
+        now = self._now()
+        mine = and_(number_index.c.tenant == tenant_id, number_index.c.source == source)
+        free = and_(mine, _is_free(self._database.lease_clock(now)))
+        begun = {"begun_at": now, "generation": number_index.c.generation + 1, "seen": 0}
+        with self._database.write() as connection:
+            new = self._database.insert(number_index).values(tenant=tenant_id, source=source)
+            connection.execute(new.on_conflict_do_nothing())
+            # one that was interrupted goes on where it was
+            connection.execute(update(number_index).where(free, number_index.c.begun_at.is_(None)).values(begun))
+            return connection.execute(update(number_index).where(free).values(due_at=now)).rowcount == 1
 
     def read(self, lease: Lease) -> Row[Any]:
         """Return how the index stands now; raises ``StorageError`` when it is gone."""
@@ -350,6 +367,7 @@ class NumberStore:
             contacts=row.contacts,
             seen=row.seen,
             is_building=is_held and row.begun_at is not None,
+            is_waiting=not is_held and row.begun_at is not None and row.due_at <= self._now(),
             built_at=_moment(row.built_at),
             synced_at=_moment(row.synced_at),
             age=None if row.synced_at is None else round(max(0.0, self._now() - row.synced_at), 1),
@@ -379,6 +397,10 @@ def indexed_sources(tenant: Tenant) -> Iterator[Source]:
 
 def _id_of(contact: Contact) -> str:
     return _clean(contact.id, None) or ""
+
+
+def _is_free(clock: Any) -> ColumnElement[bool]:
+    return or_(number_index.c.lease_until < clock, number_index.c.lease_until > clock + LEASES_AHEAD * LEASE)
 
 
 def _is_older(index_id: int, generation: int) -> ColumnElement[bool]:

@@ -168,6 +168,7 @@ class Inquiry:
             return self._older
         founds = self._partial() if founds is None else founds
         trace.left_out += self._left_out(founds)
+        trace.dropped += self._dropped(founds)
         if self.finished.is_set():
             return self.result
         self.let_go()  # what is still missing is for the cache
@@ -293,6 +294,14 @@ class Inquiry:
                 words += [f"{name}: {part}" for part in taken[0].missing()]
         return words
 
+    def _dropped(self, founds: Mapping[int, Found]) -> list[str]:
+        """Return in words who has the contact, too, and was not wanted."""
+        if not founds:
+            return []
+        chosen = self.question.sources[min(founds)].name
+        others = [p for p, result in sorted(self._results.items()) if isinstance(result, Found) and p not in founds]
+        return [f"{self.question.sources[place].name}: its contact, since {chosen} has one" for place in others]
+
     def _conclusion(self) -> Result:
         """Return the answer when every source has ended; a failure may hide a contact and outranks a miss."""
         founds = self._founds()
@@ -317,8 +326,9 @@ class Inquiry:
             if self._made and self._made[0] == made_of:
                 return self._made[1]
             try:
-                card = assemble([found.card for found in founds.values()], own_calls)
-                body = self.tools.dump(card, tenant.lookup.deprecated_names)
+                with self.trace.span("assembly"):
+                    card = assemble([found.card for found in founds.values()], own_calls)
+                    body = self.tools.dump(card, tenant.lookup.deprecated_names)
                 answer: Hit | Failed = Hit(body=body, is_partial=is_partial)
             except Exception as error:
                 answer = failure(error, tenant, self.question.sources[min(founds)].name, "assemble")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -18,7 +20,9 @@ import structlog
 
 from middleware.crm.base import ACTIVITY_METHODS, Context
 from middleware.crm.context import build_context
+from middleware.crm.session import Guard
 from middleware.crm.threads import DaemonPool
+from middleware.crm.watch import Watch
 from middleware.errors import CRMError, IndexNotReadyError, RateLimitedError, place_of
 from middleware.lookup.alarms import Alarms
 from middleware.lookup.assemble import SAME_NUMBER, choose, newest
@@ -27,7 +31,7 @@ from middleware.lookup.clean import clean_activity
 from middleware.lookup.indexed import Indexed, NoIndex, NumberIndex
 from middleware.lookup.remarks import remarks_on_activities, remarks_on_contacts
 from middleware.lookup.slots import Slot
-from middleware.lookup.trace import Trace
+from middleware.lookup.trace import Span, Trace
 from middleware.lookup.verify import MAX_ITEMS, find_verified, has_number, written_forms
 from middleware.model.activity import ACTIVITY_TYPES, Activity, Call
 from middleware.model.contact import Contact, Link
@@ -159,7 +163,7 @@ class Search:
         adapter, numeric_id = self.source.adapter, _id_of(self.number, self.numeric_id)
         if numeric_id and adapter.can("find_contact_by_id"):
             with self.trace.span("contact by id", self.source.name, queued) as span:
-                contact = adapter.find_contact_by_id(numeric_id, ctx)
+                contact = adapter.find_contact_by_id(numeric_id, self._watched(ctx, span))
                 span.note = "found" if contact else "not found"
             if contact is not None:
                 yield contact, False
@@ -186,18 +190,22 @@ class Search:
     def _searched(self, ctx: Context, queued: float) -> Iterator[tuple[Contact, bool]]:
         for form in written_forms(self.source.adapter, self.number):
             with self.trace.span("contact", self.source.name, queued) as span:
-                contacts, count = find_verified(self.source.adapter, self.number, form, ctx)
+                contacts, count = find_verified(self.source.adapter, self.number, form, self._watched(ctx, span))
                 span.note = f"{form}: {len(contacts)} of {count} have the number"
             self._remark(remarks_on_contacts, contacts, count)
+            self._drop(count - len(contacts), f"of {count} contacts: they do not have the number")
             if contacts:
-                yield choose(contacts, self.tenant.lookup.several), False
+                several = self.tenant.lookup.several
+                if several != "all":  # which names the others on the card
+                    self._drop(len(contacts) - 1, f"more contacts with the number (several = {several})")
+                yield choose(contacts, several), False
                 return
 
     def _read(self, mirrored: Contact, ctx: Context, submitted: float) -> Contact | None:
         """Return the contact as the CRM has it now, ``None`` if it is gone or has the number no more."""
         try:
             with self.trace.span("contact by id", self.source.name, self.tools.clock() - submitted) as span:
-                fresh = self.source.adapter.find_contact_by_id(mirrored.id, ctx)
+                fresh = self.source.adapter.find_contact_by_id(mirrored.id, self._watched(ctx, span))
                 is_same = fresh is not None and has_number(fresh, self.number, ctx.region)
                 span.note = "as it is now" if is_same else "has the number no more" if fresh else "is gone"
         except BaseException as error:
@@ -230,14 +238,26 @@ class Search:
         method: Callable[[Contact, Context], Iterable[object]] = getattr(self.source.adapter, name)
         try:
             with self.trace.span(_words(name), self.source.name, self.tools.clock() - submitted) as span:
-                items = list(islice(method(contact, ctx), MAX_ITEMS))
+                items = list(islice(method(contact, self._watched(ctx, span)), MAX_ITEMS))
                 span.note = str(len(items))
             self._remark(remarks_on_activities, _words(name), items)
-            # cleaned here and now: at the deadline there is no time for it
-            return [clean_activity(item) for item in newest(item for item in items if isinstance(item, ACTIVITY_TYPES))]
+            activities = [item for item in items if isinstance(item, ACTIVITY_TYPES)]
+            shown = newest(activities)
+            self._drop(len(items) - len(activities), f"of {len(items)} {_words(name)}: they are no activities")
+            self._drop(len(activities) - len(shown), f"of {len(items)} {_words(name)}: the latest ten are shown")
+            return [clean_activity(item) for item in shown]  # here and now: at the deadline there is no time for it
         except BaseException as error:
             failure(error, self.tenant, self.source.name, name)
             raise
+
+    def _watched(self, ctx: Context, step: Span) -> Context:
+        """Return the context whose requests, by HTTP or any other way, are parts of the step."""
+        watch = partial(self.trace.span, source=self.source.name, within=step)
+        return replace(ctx, http=ctx.http.watched(watch), guard=partial(_watched_guard, ctx.guard, watch))
+
+    def _drop(self, count: int, words: str) -> None:
+        if count:
+            self.trace.dropped.append(f"{self.source.name}: {count} {words}")
 
     def _remark(self, remarks_on: Callable[..., list[str]], *brought: object) -> None:
         if not self.tools.remarks:
@@ -269,6 +289,13 @@ def failure(error: BaseException, tenant: Tenant, source: str, step: str) -> Fai
         log.error("adapter_bug", error=type(error).__name__, place=place_of(error), **fields)
     retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
     return Failed(reason=type(error).__name__, retry_after=retry_after)
+
+
+@contextmanager
+def _watched_guard(guard: Guard, watch: Watch) -> Iterator[None]:
+    """Admit a request that is not sent by the session, and make it a step."""
+    with watch("request"), guard():
+        yield
 
 
 def _words(method: str) -> str:

@@ -113,6 +113,7 @@ class LookupService:
         if not sources:
             return self._ended(trace, tenant, number, Miss(reason=_why_not_asked(tenant, number)))
         trace.cache = known[1] if known else "miss"
+        trace.asked_at = trace.took
         return Question(
             tenant=tenant,
             number=number,
@@ -194,15 +195,18 @@ class LookupService:
 
     def _inquire_with_others(self, shared: SharedAnswers, inquiry: Inquiry) -> None:
         """Ask the sources unless another process has the answer or is about to."""
-        question = inquiry.question
+        question, trace = inquiry.question, inquiry.trace
+        asked_at = trace.took
 
         def begin() -> None:
+            trace.add("Redis", asked_at, "the CRM is asked here")
             inquiry.start(self._bulkheads)
 
         def arrived(known: Kept) -> None:
+            trace.add("Redis", asked_at, "an answer")
             self._cache.put(question.key, known, question.generation)
             if known.fresh > 0:
-                inquiry.trace.cache = "shared"
+                trace.cache = "shared"
             elif known.revalidate > 0:
                 inquiry.offer(known.result)
 

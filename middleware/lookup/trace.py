@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,6 +11,7 @@ from typing import Any
 
 from middleware.model.deadline import Clock, Deadline
 
+MAX_PARTS = 50  # requests of a step that are kept: an adapter may page for long
 _CACHE_WORDS = {  # of ``Trace.cache``, for people
     "none": "not asked",
     "miss": "nothing there, the CRM was asked",
@@ -28,11 +29,13 @@ def cache_words(cache: str, outcome: str) -> str:
     return _CACHE_WORDS.get(cache, cache)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Span:
     """One step: ``begin`` seconds after the trace began, ``took`` seconds, and how it ended.
 
-    ``source`` is the CRM that was asked, ``queued`` how long the step waited for a thread.
+    ``source`` is the CRM that was asked, ``queued`` how long the step waited before it began: for a thread, a
+    request for its turn in the account's budget.  ``parts`` are a step's requests; their names hold nothing of
+    what was asked for (:func:`middleware.crm.watch.name_of`).
     """
 
     name: str
@@ -41,6 +44,25 @@ class Span:
     note: str = ""
     source: str = ""
     queued: float = 0.0
+    parts: list[Span] = field(default_factory=list)
+
+    def waited(self, seconds: float) -> None:
+        """Say that it waited so long for its turn and begins now."""
+        self.queued += seconds
+        self.begin += seconds
+
+    def document(self, level: int = 0) -> list[dict[str, Any]]:
+        """Return the step and below it its parts, in milliseconds."""
+        told = {
+            "name": self.name,
+            "source": self.source,
+            "level": level,
+            "begin": _milliseconds(self.begin),
+            "queued": _milliseconds(self.queued),
+            "took": None if self.took is None else _milliseconds(self.took),
+            "note": self.note,
+        }
+        return [told, *(part for span in tuple(self.parts) for part in span.document(level + 1))]
 
 
 @dataclass(slots=True)
@@ -50,7 +72,9 @@ class Trace:
     ``cache`` is what the cache had: ``none`` (not asked), ``fresh``, ``revalidate``, ``stale``, ``miss``
     or ``shared`` (fresh in Redis).
     ``joined`` is the id of the lookup that asked the CRM for this one, too.  ``left_out`` says in words what
-    is not in the answer, and why; ``remarks`` what an adapter's author should know, where somebody asked for that.
+    is missing in the answer, and why, ``dropped`` what was there and is not shown; ``remarks`` what an adapter's
+    author should know, where somebody asked for that.  ``known_at`` is when the caller had shown who he is, and
+    ``asked_at`` when the cache had been asked (seconds); two numbers, since most lookups end there.
     """
 
     id: str = ""
@@ -61,24 +85,40 @@ class Trace:
     began: float = field(init=False)
     spans: list[Span] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    known_at: float = 0.0
+    asked_at: float | None = None
     remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.began = self.clock()
 
     @contextmanager
-    def span(self, name: str, source: str = "", queued: float = 0.0) -> Iterator[Span]:
-        """Record the enclosed step; an exception is noted by its class and goes on."""
-        begin = self.clock()
-        span = Span(name=name, begin=begin - self.began, source=source, queued=queued)
-        self.spans.append(span)
+    def span(
+        self, name: str, source: str = "", queued: float = 0.0, *, within: Span | None = None, least: float = 0.0
+    ) -> Iterator[Span]:
+        """Record the enclosed step; an exception is noted by its class and goes on.
+
+        A step that takes less than ``least`` seconds and does not fail is not worth being told, nor are more than
+        ``MAX_PARTS`` within another.
+        """
+        span = Span(name=name, begin=self.took, source=source, queued=queued)
+        spans = self.spans if within is None else within.parts
+        if within is None or len(spans) < MAX_PARTS:
+            spans.append(span)
         try:
             yield span
         except BaseException as error:
-            span.note = type(error).__name__
+            span.note = f"{span.note}, {type(error).__name__}" if span.note else type(error).__name__
+            span.took = self.took - span.begin
             raise
-        finally:
-            span.took = self.clock() - begin
+        span.took = self.took - span.begin
+        if least and span.took < least and span in spans:
+            spans.remove(span)
+
+    def add(self, name: str, begin: float, note: str = "") -> None:
+        """Record a step that is just over."""
+        self.spans.append(Span(name=name, begin=begin, took=self.took - begin, note=note))
 
     def deadline(self, budget: timedelta) -> Deadline:
         """Return the end of ``budget``, counted from the trace's beginning: what the request has waited counts."""
@@ -96,27 +136,39 @@ class Trace:
         parts = [f"{span.name};dur={span.took * 1000:.1f}" for span in tuple(self.spans) if span.took is not None]
         return ", ".join([f"cache;desc={self.cache}", *parts, f"total;dur={self.took * 1000:.1f}"])
 
-    def document(self) -> dict[str, Any]:
-        """Return what people and the console are shown; moments in milliseconds, ``took`` of what goes on is null."""
-        steps = [
-            {
-                "name": span.name,
-                "source": span.source,
-                "begin": _milliseconds(span.begin),
-                "queued": _milliseconds(span.queued),
-                "took": None if span.took is None else _milliseconds(span.took),
-                "note": span.note,
-            }
-            for span in sorted(self.spans, key=lambda span: span.begin)
-        ]
+    def document(self, took: float | None = None) -> dict[str, Any]:
+        """Return what people and the console are shown; moments in milliseconds, ``took`` of what goes on is null.
+
+        ``took`` is how long the lookup took (seconds), now by default.  A step's requests stand below it, at
+        ``level`` 1.
+        """
+        took = self.took if took is None else took
+        spans = [*self._first(took), *sorted(self.spans, key=lambda span: span.begin)]
+        spans += self._last(took, spans)
         return {
             "cache": self.cache,
             "joined": self.joined or None,
             "budget_left": None if self.left is None else _milliseconds(self.left),
-            "steps": steps,
+            "steps": [step for span in spans for step in span.document()],
             "left_out": list(self.left_out),
+            "dropped": list(self.dropped),
             "remarks": list(self.remarks),
         }
+
+    def _first(self, took: float) -> list[Span]:
+        """Return the steps before any CRM is asked."""
+        authentication = Span(name="authentication", begin=0.0, took=self.known_at)
+        asked_at = took if self.asked_at is None else self.asked_at
+        cache = Span(name="cache", begin=self.known_at, took=max(asked_at - self.known_at, 0.0))
+        return [*([authentication] if self.known_at else []), *([cache] if self.cache != "none" else [])]
+
+    def _last(self, took: float, spans: Sequence[Span]) -> list[Span]:
+        """Return what came after the last step that the answer waited for; what began later is for the cache."""
+        if self.asked_at is None and self.cache != "none":  # the cache was all
+            return []
+        ends = [span.begin + (took if span.took is None else span.took) for span in spans if span.begin <= took]
+        end = min(took, max(ends, default=0.0))
+        return [Span(name="answer", begin=end, took=took - end)]
 
 
 def _milliseconds(seconds: float) -> float:

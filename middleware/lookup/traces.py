@@ -164,7 +164,16 @@ class TraceLog:
     def _row(self, at: float, trace: Trace, took: float, customer: str, number: str, result: Result) -> tuple[Any, ...]:
         number = masked(number, self._key) if number else ""
         ms = round(took * 1000, 1)
-        return trace.id, customer, number, at, outcome_of(result), reason_of(result), ms, json.dumps(trace.document())
+        return (
+            trace.id,
+            customer,
+            number,
+            at,
+            outcome_of(result),
+            reason_of(result),
+            ms,
+            json.dumps(trace.document(took)),
+        )
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

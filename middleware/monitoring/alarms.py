@@ -61,6 +61,11 @@ class StoredAlarm:
     told_at: datetime | None
     failures: int
 
+    @classmethod
+    def made_up(cls, now: datetime) -> StoredAlarm:
+        """Return an alarm of nothing, by which people try whether somebody is told."""
+        return cls(kind="test", subject="", is_raised=True, since=now, count=1, told_at=None, failures=0)
+
     def document(self) -> dict[str, Any]:
         """Return what is told; ``text`` is for people, and under the name that chat programs look for."""
         state = "raised" if self.is_raised else "cleared"

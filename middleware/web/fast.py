@@ -96,6 +96,7 @@ class FastPath:
         return None if asked and self._guesses.refuses(peer, forwarded, asked.tenant.id) else asked
 
     def _read_lookup(self, request: Plain) -> Asked | None:
+        trace = Trace()  # before anything takes time
         target = _TARGET.fullmatch(request.target)
         tenant = self._tenants.peek(target[1]) if target else None
         authorization = request.headers.get("authorization", "")
@@ -105,7 +106,8 @@ class FastPath:
             query = read_query(target[2], tenant)
         except ValidationError:
             return None
-        trace = Trace(id=request_id(request.headers.get("x-request-id", "")))
+        trace.id = request_id(request.headers.get("x-request-id", ""))
+        trace.known_at = trace.took
         return Asked(tenant, query, trace, self._lookups.ready(tenant, query, trace))
 
     def ready(self, asked: Asked | Sent, server: str) -> bytes | None:

@@ -30,6 +30,7 @@ blueprint = Blueprint("lookup", __name__, description="Who is calling?")
 @blueprint.alt_response(504, schema=MessageSchema, description="The CRM is too slow.")  # type: ignore[untyped-decorator]
 def lookup(*, tenant: Tenant) -> Response:
     """Find the contact who has a number."""
+    g.trace.known_at = g.trace.took
     try:
         query = read_query(request.query_string.decode(errors="replace"), tenant)
     except ValidationError as error:

@@ -73,3 +73,12 @@ def test_what_is_kept_of_a_number_includes_the_index(run: Run, indexed: Path) ->
     ours = [file for file in indexed.glob("m8crm.db*") if file.is_file()]
     assert ours
     assert not [file.name for file in ours if name in file.read_bytes()]
+
+
+def test_a_build_can_be_left_to_a_worker(run: Run, indexed: Path) -> None:
+    """``--request`` comes back at once, and the status says that it waits."""
+    assert told(run("index", "build", "nordlys", "--request", "--json")) == [
+        {"customer": "nordlys", "crm": "sql", "requested": True}
+    ]
+    assert told(run("index", "status", "--json"))[0]["state"] == "waiting for a worker"
+    assert "sql: the next worker does it" in run("index", "build", "nordlys", "--request").stdout

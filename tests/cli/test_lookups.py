@@ -70,9 +70,10 @@ def test_an_unknown_customer_is_named(run: Run, demo_folder: Path) -> None:
 
 
 def test_steps_are_explained(run: Run, demo_folder: Path) -> None:
-    """``--explain`` shows which CRM was asked for which spelling, what it brought, and what is left of the time."""
+    """``--explain`` shows who was asked for which spelling, by which requests, what came and what is not shown."""
     shown = run("lookup", "nordlys", KNOWN, "--explain").output
-    for words in ("e164: 1 of", "notes", "deals", "█", "ms of the budget were left"):
+    wanted = ("e164: 1 of", "notes", "deals", "█", "  request", "assembly", "answer", "ms of the budget were left")
+    for words in (*wanted, "not shown: sql: 3 of 13 notes: the latest ten are shown"):
         assert words in shown, demo_folder
 
 

@@ -103,6 +103,21 @@ def test_a_miss_is_explained(console: House, signed_in: SignIn) -> None:
     assert "M8Com is answered 404" in text
 
 
+def test_every_step_is_drawn_and_what_is_not_shown_is_told(console: House, signed_in: SignIn) -> None:
+    """From the cache to the answer, each request below the step that sent it; the trace's own page draws the same."""
+    person = signed_in()
+    text = person.post(f"{HOME}/lookup", customer="nordlys", number=NUMBER).text
+    trace = re.search(r'/traces/(\w+)"', text)
+    assert trace
+    for shown in (text, person.get(f"{HOME}/traces/{trace[1]}").text):
+        rows = re.findall(r'<th scope="row"( class="part")?>([^<]+)', shown)
+        names = [(bool(part), name.strip()) for part, name in rows]
+        assert names[0] == (False, "cache")
+        assert names[names.index((False, "sql · contact")) + 1] == (True, "request")
+        assert names[-2:] == [(False, "assembly"), (False, "answer")]
+        assert "sql: 3 of 13 notes: the latest ten are shown" in shown
+
+
 def test_the_cache_is_used_passed_by_or_renewed(console: House, signed_in: SignIn) -> None:
     """The three ways to ask differ in what they do with the cache."""
     person = signed_in()

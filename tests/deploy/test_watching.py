@@ -47,6 +47,7 @@ INDEX = IndexState(
     contacts=1,
     seen=0,
     is_building=False,
+    is_waiting=False,
     built_at=MOMENT,
     synced_at=MOMENT,
     age=1.0,

@@ -164,7 +164,7 @@ def test_forms_of_a_number_are_tried_until_one_is_found(desk: Desk) -> None:
     crm.find_contacts = find  # type: ignore[method-assign]
     assert isinstance(desk.ask(tenant_of(crm)), Hit)
     assert asked == [NUMBER, "0046701740605", "0701740605"]
-    assert [span.note for span in desk.trace.spans] == [
+    assert [span.note for span in desk.trace.spans if span.source] == [
         "e164: 0 of 1 have the number",
         "double_zero: 0 of 1 have the number",
         "national_digits: 1 of 1 have the number",

@@ -16,6 +16,7 @@ from middleware.crm.settings import Secret
 from middleware.errors import CRMAuthError, CRMUnavailableError, NotConnectedError, NoTokenError, StorageError
 from middleware.inbox.database import open_database
 from middleware.inbox.postgresql import PostgreSQL
+from middleware.lookup.trace import Trace
 from middleware.model.deadline import Deadline
 from middleware.oauth.grants import Grant, Grants
 from middleware.oauth.protocol import Granted
@@ -374,6 +375,32 @@ def test_a_401_renews_once_and_repeats_once(desk: Desk) -> None:
     desk.provider.expire()
     assert session_of(desk).get("api/me").json() == {"is_known": True}
     assert (desk.provider.requests, desk.provider.renewals) == (2, 1)
+
+
+def test_a_renewed_token_is_a_step_between_the_two_requests(desk: Desk) -> None:
+    """A token that the CRM refused, its renewal and the request that followed are seen; no token is."""
+    old, trace = desk.get(), Trace(clock=lambda: 0.0)  # nothing takes long, so that the token was at hand
+    desk.provider.expire()
+    session_of(desk).watched(trace.span).get("api/me")
+    told = [(span.name, span.note) for span in trace.spans]
+    renewal = ("OAuth2 token refused", "a new one")
+    assert told == [("GET /api/me", "401, CRMAuthError"), renewal, ("GET /api/me", "200")]
+    text = str(trace.document())
+    assert old not in text
+    assert desk.get() not in text
+
+
+def test_waiting_for_a_token_is_a_step(desk: Desk) -> None:
+    """A request that must wait until its token is renewed says so; one that has it at hand says nothing of it."""
+    let_go, trace = Event(), Trace()
+    desk.provider.before = lambda: let_go.wait(20)
+    desk.pass_by(hours=2)
+    impatient = Deadline.after(timedelta(seconds=0.05))
+    session = CRMSession(desk.provider.url, impatient, auth=TokenAuth(desk.tokens, desk.client, impatient))
+    with pytest.raises(NoTokenError):
+        session.watched(trace.span).get("api/me")
+    assert [(span.name, span.note) for span in trace.spans] == [("OAuth2 token", "NoTokenError")]
+    let_go.set()
 
 
 def test_a_401_that_stays_does_not_renew_with_every_request(desk: Desk) -> None:

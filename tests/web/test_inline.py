@@ -20,6 +20,7 @@ from middleware.web.head import Framing
 from middleware.web.inline import ClosableQueue, InlineWorker
 from middleware.web.requests import READ_AT
 from tests.conftest import House
+from tests.web.pair import Counting
 from tests.web.serving import Address, exchange, read_all, read_answer, served
 from tests.web.test_gunicorn import NUMBER, start_gunicorn
 
@@ -158,6 +159,21 @@ def test_lookup_that_waited_too_long_is_not_begun(house: House) -> None:
     answer = house.client.get(f"/nordlys/lookup?fromNumber={NUMBER}", headers=house.bearer(), environ_overrides=late)
     assert answer.status_code == 504
     assert house.lookup().headers["Server-Timing"].startswith("cache;desc=miss")
+
+
+def test_a_trace_begins_with_authentication_on_either_way(house: House) -> None:
+    """Whether Flask or the fast path answers, the first step is finding out who asks."""
+    secret = house.bearer()["Authorization"]
+    get = f"GET /nordlys/lookup?fromNumber={NUMBER} HTTP/1.1\r\nHost: m8crm\r\nAuthorization: {secret}\r\n".encode()
+    house.lookup()  # has the customer's file read, too: the fast path does not wait for that
+    with served(house.app, InlineWorker) as (worker, address):
+        worker.fast = Counting(worker.fast)
+        exchange(address, get + b"X-Request-Id: fast\r\nConnection: close\r\n\r\n")
+    assert worker.fast.answers == 1
+    fast, slow = house.parts.traces.list()
+    assert fast.id == "fast"
+    assert [step["name"] for step in fast.steps["steps"]] == ["authentication", "cache"]
+    assert [step["name"] for step in slow.steps["steps"]][:2] == ["authentication", "cache"]
 
 
 def test_one_connection_carries_many_requests() -> None:

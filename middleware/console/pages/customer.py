@@ -40,6 +40,7 @@ class Crm:
     budget: str
     channel: Channel | None
     oauth: dict[str, Any] | None
+    is_indexed: bool
     index: IndexState | None
     index_error: str | None
     settings: list[tuple[str, str]]
@@ -115,9 +116,8 @@ def revoke_link(viewer: Viewer, customer: str) -> ResponseReturnValue:
 def connect(viewer: Viewer, customer: str) -> ResponseReturnValue:
     """Begin an authorisation at the customer's CRM, as ``m8crm tenant connect --link`` does."""
     parts = current_app.extensions["m8crm"]
-    tenant = parts.tenants.get(_known(viewer, customer))
-    source = tenant.source(request.form.get("crm", "")) if tenant else None
-    if source is None or source.client is None or parts.connections is None:
+    source = _source(viewer, customer)
+    if source.client is None or parts.connections is None:
         abort(404)
     note("connection begun", customer, source.name)
     redirect_uri = parts.settings.public_url.rstrip("/") + CALLBACK
@@ -130,6 +130,40 @@ def connect(viewer: Viewer, customer: str) -> ResponseReturnValue:
         url=url,
         redirect_uri=redirect_uri,
     )
+
+
+@section.post("/<customer>/disconnect")
+@needs(STAFF)
+def disconnect(viewer: Viewer, customer: str) -> ResponseReturnValue:
+    """Remove the tokens of the customer's CRM, as ``m8crm tenant disconnect`` does."""
+    source, connections = _source(viewer, customer), current_app.extensions["m8crm"].connections
+    if source.client is None or connections is None:
+        abort(404)
+    note("connection ended", customer, source.name)
+    connections.end(customer, source.name)
+    return redirect(url_for(".page", customer=customer), 303)
+
+
+@section.post("/<customer>/index")
+@needs(STAFF)
+def build_index(viewer: Viewer, customer: str) -> ResponseReturnValue:
+    """Have a worker read all contacts of the customer's CRM, as ``m8crm index build --request`` does."""
+    source = _source(viewer, customer)
+    if source.index is None:
+        abort(404)
+    note("index build requested", customer, source.name)
+    if not current_app.extensions["m8crm"].index.request(customer, source.name):
+        return _page(viewer, customer, [f"{source.name}: a worker is about its index. Try again in a moment."])
+    return redirect(url_for(".page", customer=customer), 303)
+
+
+def _source(viewer: Viewer, customer: str) -> Source:
+    """Return the customer's CRM that the form names."""
+    tenant = current_app.extensions["m8crm"].tenants.get(_known(viewer, customer))
+    source: Source | None = tenant.source(request.form.get("crm", "")) if tenant else None
+    if source is None:
+        abort(404)
+    return source
 
 
 def _known(viewer: Viewer, customer: str) -> str:
@@ -182,6 +216,7 @@ def _crm(viewer: Viewer, tenant: Tenant, source: Source, counted: Lately | None)
         budget=left,
         channel=channel(parts.inbox, tenant.id, source.name) if logs else None,
         oauth=connections.describe(source.client) if connections else None,
+        is_indexed=source.index is not None,
         index=index if source.index else None,
         index_error=in_words(index.error) if index and index.error else None,
         settings=_values(source.adapter.settings) if viewer.role is Role.HOSTER else [],

@@ -120,7 +120,8 @@ def _query(tenant: Tenant, form: dict[str, str]) -> LookupQuery:
 
 
 def _tried(tenant: Tenant, form: dict[str, str], result: Result, trace: Trace) -> Tried:
-    told = {"id": trace.id, "ms": round(trace.took * 1000, 1), **trace.document()}
+    took = trace.took
+    told = {"id": trace.id, "ms": round(took * 1000, 1), **trace.document(took)}
     answer = lookup_answer(result, tenant)
     body: Any = json.loads(answer.body) if answer.body else None
     return Tried(
