@@ -94,13 +94,15 @@ class OpenID:
         return str(url), str(self._serializer.dumps([state, nonce, verifier, place]))
 
     def finish(self, kept: str, state: str, code: str) -> tuple[Viewer, str]:
-        """Return who it is and where he wanted to go; raises ``OpenIDError``."""
+        """Return who it is and where he wanted to go; raises ``OpenIDError``, also without a ``code``."""
         try:
             wanted, nonce, verifier, place = self._serializer.loads(kept, max_age=GOOD_FOR)
         except (BadData, ValueError):
             raise OpenIDError("That took too long, or began in another browser. Try again.") from None
         if not secrets.compare_digest(wanted.encode(), state.encode(errors="replace")):
             raise OpenIDError("That answer belongs to another question. Try again.")
+        if not code:  # he or the provider said no (RFC 6749, 4.1.2.1)
+            raise OpenIDError("The provider did not let you in. Try again, or ask whoever runs it.")
         try:
             claims = self._claims(self._redeem(code, verifier), nonce)
         except _FAILURES as error:
@@ -146,7 +148,8 @@ class OpenID:
         values = found if isinstance(found, list) else [found]
         for value, (role, customer) in self._provider.roles.items():
             if value in values:
-                name = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
+                told = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
+                name = "".join(filter(str.isprintable, told))  # a terminal and a log show it
                 # a colon is in no name of an account here: nobody can be taken for one
                 return Viewer(name=f"oidc:{name}"[:64], role=role, customer=customer)
         raise OpenIDError("You have signed in, but have no role here. Ask whoever runs this.")

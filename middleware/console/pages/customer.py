@@ -93,8 +93,8 @@ def make_link(viewer: Viewer, customer: str) -> ResponseReturnValue:
     days = min(max(request.form.get("days", 7, int), 1), LINK_DAYS)
     link, text = access().links.make(_known(viewer, customer), viewer.name, timedelta(days=days))
     note("link made", customer, link.id)
-    base = current_app.extensions["m8crm"].settings.public_url.rstrip("/")
-    url = base + url_for("console.signing_in.link", text=text)
+    base = current_app.extensions["m8crm"].settings.public_url.rstrip("/")  # which has the proxy's prefix already
+    url = base + url_for("console.signing_in.link", text=text).removeprefix(request.script_root)
     return render_template("console/customer_link.html", section=customers.section, link=link, url=url)
 
 
