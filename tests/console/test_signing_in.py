@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from html import unescape
+from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
@@ -249,3 +250,12 @@ def test_an_error_while_the_database_is_away_is_still_a_page(
     monkeypatch.setattr(console.parts.inbox.database, "read", refuse)
     answer = person.client.post(f"{HOME}/sign-in", data={"csrf": "wrong"})
     assert (answer.status_code, "The database does not answer." in answer.text) == (503, True)
+
+
+def test_a_crowd_is_told_to_try_again(console: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who signs in while too many others do reads that, and not that the database is away."""
+    monkeypatch.setattr(access_of(console).users, "_crowd", BoundedSemaphore(1))
+    access_of(console).users._crowd.acquire()
+    answer = Person(console.app.test_client()).post(f"{HOME}/sign-in", name="ada", password=PASSWORD)
+    assert (answer.status_code, "Too many people sign in at this moment." in answer.text) == (503, True)
+    assert 'value="ada"' in answer.text

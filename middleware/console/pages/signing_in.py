@@ -18,6 +18,7 @@ from middleware.console.guard import (
 )
 from middleware.console.roles import ALL, Viewer
 from middleware.console.section import Section
+from middleware.errors import CrowdError
 
 section = Section("signing_in", __name__, at_root=True)
 _LONGEST = 1000  # characters of a place that a cookie may have to hold
@@ -37,7 +38,10 @@ def sign_in() -> ResponseReturnValue:
     name, password, place = (request.form.get(field, "") for field in ("name", "password", "next"))
     if access().is_refused(name, address()):
         return _form(place, 429, "Too many sign-ins were wrong. Try again in a quarter of an hour.", name)
-    viewer = access().sign_in(name, password, address())
+    try:
+        viewer = access().sign_in(name, password, address())
+    except CrowdError:
+        return _form(place, 503, "Too many people sign in at this moment. Try again.", name)
     if viewer is None:
         return _form(place, 403, "Name or password is wrong.", name)
     let_in(viewer)
