@@ -104,7 +104,10 @@ def assert_own_form() -> None:
     """Refuse what no page of ours has sent."""
     token = request.cookies.get(cookie_name(), "")
     given = request.form.get(FIELD) or request.headers.get(HEADER, "")
-    if not token or not hmac.compare_digest(_proof(token).encode(), given.encode(errors="replace")):
+    if not token:  # also where the address is https and somebody comes by http: browsers keep the cookie to themselves
+        public_url = current_app.extensions["m8crm"].settings.public_url
+        abort(400, f"Your browser sent no cookie. Allow cookies, and open the console at {public_url}.")
+    if not hmac.compare_digest(_proof(token).encode(), given.encode(errors="replace")):
         abort(400, "This form is too old. Load the page again.")
 
 

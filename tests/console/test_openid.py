@@ -184,3 +184,17 @@ def test_a_place_too_long_for_a_cookie_is_forgotten(trusting: House, provider: P
     """Whoever wanted to go to an address of many kilobytes comes in all the same."""
     answer = come_back(Person(trusting.app.test_client()), provider, f"{HOME}/openid/start?next={HOME}/x{'x' * 5000}")
     assert (answer.status_code, answer.location) == (303, HOME)
+
+
+def test_a_provider_that_hangs_takes_few_threads(trusting: House) -> None:
+    """While some wait for the provider whoever comes on top is refused at once, so that events have threads."""
+    crowd = trusting.app.extensions["m8crm.console.openid"]._crowd
+    held = 0
+    while crowd.acquire(blocking=False):
+        held += 1
+    answer = trusting.app.test_client().get(f"{HOME}/openid/start")
+    assert (answer.status_code, "Too many people sign in" in answer.text) == (403, True)
+    assert 1 <= held <= 4
+    crowd.release()
+    assert trusting.app.test_client().get(f"{HOME}/openid/start").status_code == 303
+    assert trusting.app.test_client().get(f"{HOME}/openid/start").status_code == 303, "it was given back"

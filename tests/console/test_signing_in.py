@@ -259,3 +259,9 @@ def test_a_crowd_is_told_to_try_again(console: House, monkeypatch: pytest.Monkey
     answer = Person(console.app.test_client()).post(f"{HOME}/sign-in", name="ada", password=PASSWORD)
     assert (answer.status_code, "Too many people sign in at this moment." in answer.text) == (503, True)
     assert 'value="ada"' in answer.text
+
+
+def test_a_browser_without_cookies_is_told_why(console: House) -> None:
+    """Who opens a console of https by http, or allows no cookies, reads that, and not that his form is old."""
+    answer = console.app.test_client(use_cookies=False).post(f"{HOME}/sign-in", data={"csrf": "x", "name": "ada"})
+    assert (answer.status_code, "open the console at http://127.0.0.1:8080" in answer.text) == (400, True)
