@@ -155,6 +155,7 @@ def test_who_is_refused_is_written_down_and_then_unheard(trusting: House, provid
     provider.claims["roles"] = ["guest"]
     person = Person(trusting.app.test_client())
     assert come_back(person, provider).status_code == 403
+    assert Person(trusting.app.test_client()).get(f"{HOME}/openid/back?state=x").status_code == 403, "is not counted"
     (entry,) = access_of(trusting).audit.entries()
     assert (entry.who, entry.action, entry.about) == ("(unknown)", "sign-in refused", "OpenID")
     for _ in range(MOST_OF_ADDRESS - 1):

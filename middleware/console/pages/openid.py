@@ -48,7 +48,8 @@ def back() -> ResponseReturnValue:
     try:
         viewer, place = openid.finish(kept, request.args.get("state", ""), request.args.get("code", ""))
     except OpenIDError as error:
-        access().refuse_openid(address())
+        if kept:  # or any site could have its visitors refused, by an image with this address
+            access().refuse_openid(address())
         return _refused(str(error))
     access().audit.note(viewer.name, "signed in by OpenID", viewer.customer, address=address())
     let_in(viewer)
