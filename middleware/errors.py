@@ -5,6 +5,7 @@
     M8CRMError
     ├── ConfigError              a person must mend a file or a variable; the last good version stays in use
     ├── FailpointError           a tester wants it so (failpoints.py)
+    ├── CrowdError               too many people sign in at once: try again
     ├── VaultError               tokens cannot be decrypted: a machine lacks the key
     ├── StorageError             the inbox cannot keep an event: 503, the sender tries again
     ├── RecordingError           a recording cannot be fetched now: tried again until its link dies
@@ -46,6 +47,10 @@ def place_of(error: BaseException) -> str:
 
 class M8CRMError(Exception):
     """Anything this product raises on purpose."""
+
+
+class CrowdError(M8CRMError):
+    """More people sign in at this moment than are heard beside lookups and events."""
 
 
 class ConfigError(M8CRMError):

@@ -40,12 +40,20 @@ class Access:
             self.audit.note(viewer.name, "signed in", viewer.customer, address=address)
         return viewer
 
+    def refuse_openid(self, address: str) -> None:
+        """Write down that somebody did not come in by OpenID, and from where."""
+        self.audit.note(NOBODY, REFUSED, about="OpenID", address=address)
+
+    def is_address_refused(self, address: str) -> bool:
+        """Whether too many sign-ins from there were wrong lately, by whatever way."""
+        return self.audit.refusals(WINDOW, address=address) >= MOST_OF_ADDRESS
+
     def is_refused(self, name: str, address: str) -> bool:
         """Whether too many sign-ins were wrong lately for this one to be heard; that tells not whose name it is."""
         mark, count = self._mark(name), self.audit.refusals
         return (
             count(WINDOW, about=mark, address=address) >= MOST_TOGETHER
-            or count(WINDOW, address=address) >= MOST_OF_ADDRESS
+            or self.is_address_refused(address)
             or count(WINDOW, about=mark) >= MOST_OF_NAME
         )
 

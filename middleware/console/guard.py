@@ -16,12 +16,14 @@ from flask import Request, Response, abort, current_app, g, redirect, request, u
 from werkzeug.wrappers import Response as AnyResponse
 
 from middleware.console.access import Access
+from middleware.console.links import Link
 from middleware.console.roles import Role, Viewer
 from middleware.web.auth import requester
 
 EVERYBODY: frozenset[Role] = frozenset()  # of a view that also those may see who have not signed in
 FIELD, HEADER = "csrf", "X-Csrf-Token"
 _READING = ("GET", "HEAD")
+POLLED = "X-Polled"  # of a page that asks by itself, whether or not somebody is there
 
 
 def access() -> Access:
@@ -73,7 +75,8 @@ def current_viewer() -> Viewer | None:
     """Return who has signed in; asked once a request."""
     if "viewer" not in g:
         token = request.cookies.get(cookie_name())
-        g.viewer = access().sessions.find(token) if token else None
+        is_use = request.headers.get(POLLED) != "true"
+        g.viewer = access().sessions.find(token, is_use=is_use) if token else None
     found: Viewer | None = g.viewer
     return found
 
@@ -101,8 +104,23 @@ def assert_own_form() -> None:
     """Refuse what no page of ours has sent."""
     token = request.cookies.get(cookie_name(), "")
     given = request.form.get(FIELD) or request.headers.get(HEADER, "")
-    if not token or not hmac.compare_digest(_proof(token).encode(), given.encode(errors="replace")):
+    if not token:  # also where the address is https and somebody comes by http: browsers keep the cookie to themselves
+        public_url = current_app.extensions["m8crm"].settings.public_url
+        abort(400, f"Your browser sent no cookie. Allow cookies, and open the console at {public_url}.")
+    if not hmac.compare_digest(_proof(token).encode(), given.encode(errors="replace")):
         abort(400, "This form is too old. Load the page again.")
+
+
+def let_in(viewer: Viewer, link: Link | None = None) -> None:
+    """Begin a session, in the place of the browser's older one; by a ``link`` it ends with that."""
+    begun = access().sessions.begin(
+        viewer,
+        address(),
+        link_id=link.id if link else None,
+        until=link.expires_at if link else None,
+        instead_of=request.cookies.get(cookie_name(), ""),
+    )
+    keep_cookie(begun)
 
 
 def keep_cookie(token: str) -> None:
@@ -149,7 +167,7 @@ def _proof(token: str) -> str:
 
 
 def _to_sign_in() -> AnyResponse:
-    place = request.full_path.rstrip("?") if request.method in _READING else None
+    place = request.script_root + request.full_path.rstrip("?") if request.method in _READING else None
     url = url_for("console.signing_in.page", next=place)
     if is_htmx(request):  # or the page to sign in would be shown within the page
         return Response("", 401, {"HX-Redirect": url_for("console.signing_in.page")})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, g, render_template
+from flask import Blueprint, Flask, Response, abort, g, render_template, request
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
@@ -19,6 +19,7 @@ from middleware.console.pages import (
     customers,
     event,
     lookup,
+    nowhere,
     overview,
     plots,
     replays,
@@ -55,6 +56,7 @@ SECTIONS: tuple[Section, ...] = (
     signing_in.section,
     openid_pages.section,
     static_files.section,
+    nowhere.section,
 )
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -82,6 +84,7 @@ def mount(app: Flask, access: Access, lookups: LookupService, openid: OpenID | N
 
 def _blueprint() -> Blueprint:
     blueprint = Blueprint("console", __name__, url_prefix="/-/console", template_folder="templates")
+    blueprint.before_request(_refuse_nul)
     blueprint.context_processor(_shared)
     blueprint.after_request(_dress)
     blueprint.register_error_handler(HTTPException, _refused)
@@ -90,6 +93,12 @@ def _blueprint() -> Blueprint:
     for section in SECTIONS:
         blueprint.register_blueprint(section)
     return blueprint
+
+
+def _refuse_nul() -> None:
+    """Refuse what PostgreSQL can neither keep nor look for; nobody types it."""
+    if any("\0" in text for text in (request.path, *request.args.values(), *request.form.values())):
+        abort(400, "A NUL is in what was sent.")
 
 
 def _shared() -> dict[str, Any]:
@@ -111,10 +120,12 @@ def _refused(error: HTTPException) -> tuple[str, int] | Any:
     words = {
         403: "Your role does not show you this.",
         404: "There is nothing here, or it is not yours to see.",
-        405: "This can only be done by a form.",
     }
     status = error.code or 500
-    current_viewer()  # the layout shows his navigation
+    try:
+        current_viewer()  # the layout shows his navigation
+    except StorageError as broken:
+        return _without_database(broken)
     return _page(status, words.get(status) or error.description or error.name)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +32,7 @@ from middleware.errors import ConfigError
 GOOD_FOR = 600  # seconds from asking the provider until his answer
 KEPT_FOR = 3600.0  # seconds, of what a provider says of himself
 PATIENCE = 5.0  # seconds for each request to the provider
+CROWD = 3  # who ask him at the same time in a process: whoever waits takes a thread from events
 LEEWAY = 60  # seconds that two clocks may differ by
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
@@ -77,6 +80,7 @@ class OpenID:
         self._provider = provider
         self._redirect_uri = redirect_uri
         self._now = now
+        self._crowd = BoundedSemaphore(CROWD)
         self._known: TTLCache[str, dict[str, Any]] = TTLCache(8, KEPT_FOR, timer=now)
         self._serializer = URLSafeTimedSerializer(
             key, salt="m8crm.openid", signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
@@ -85,27 +89,39 @@ class OpenID:
     def begin(self, place: str) -> tuple[str, str]:
         """Return where the browser is sent, and what it keeps until it is back; ``place`` is where it wanted to go."""
         verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
-        try:
+        with self._asking():
             url, state = self._session().create_authorization_url(
                 self._about()["authorization_endpoint"], code_verifier=verifier, nonce=nonce
             )
-        except _FAILURES as error:
-            raise _failed(error) from None
         return str(url), str(self._serializer.dumps([state, nonce, verifier, place]))
 
     def finish(self, kept: str, state: str, code: str) -> tuple[Viewer, str]:
-        """Return who it is and where he wanted to go; raises ``OpenIDError``."""
+        """Return who it is and where he wanted to go; raises ``OpenIDError``, also without a ``code``."""
         try:
             wanted, nonce, verifier, place = self._serializer.loads(kept, max_age=GOOD_FOR)
         except (BadData, ValueError):
             raise OpenIDError("That took too long, or began in another browser. Try again.") from None
         if not secrets.compare_digest(wanted.encode(), state.encode(errors="replace")):
             raise OpenIDError("That answer belongs to another question. Try again.")
-        try:
+        if not code:  # he or the provider said no (RFC 6749, 4.1.2.1)
+            raise OpenIDError("The provider did not let you in. Try again, or ask whoever runs it.")
+        with self._asking():
             claims = self._claims(self._redeem(code, verifier), nonce)
-        except _FAILURES as error:
-            raise _failed(error) from None
         return self._viewer(claims), place
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Let few ask the provider at a time, who may hang, and tell a failure in words."""
+        if not self._crowd.acquire(blocking=False):
+            raise OpenIDError("Too many people sign in at this moment. Try again.")
+        try:
+            yield
+        except _FAILURES as error:
+            log.warning("openid_failed", error=type(error).__name__)  # its message may hold a token
+            words = "The provider's answer cannot be used. Try again; the log names the error."
+            raise OpenIDError(words) from None
+        finally:
+            self._crowd.release()
 
     def _redeem(self, code: str, verifier: str) -> str:
         token = self._session().fetch_token(
@@ -146,7 +162,8 @@ class OpenID:
         values = found if isinstance(found, list) else [found]
         for value, (role, customer) in self._provider.roles.items():
             if value in values:
-                name = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
+                told = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
+                name = "".join(filter(str.isprintable, told))  # a terminal and a log show it
                 # a colon is in no name of an account here: nobody can be taken for one
                 return Viewer(name=f"oidc:{name}"[:64], role=role, customer=customer)
         raise OpenIDError("You have signed in, but have no role here. Ask whoever runs this.")
@@ -176,8 +193,3 @@ class OpenID:
 
 
 _FAILURES = (requests.RequestException, AuthlibBaseError, JoseError, ValueError, KeyError, TypeError)
-
-
-def _failed(error: Exception) -> OpenIDError:
-    log.warning("openid_failed", error=type(error).__name__)  # its message may hold a token
-    return OpenIDError("The provider's answer cannot be used. Try again; the log names the error.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import ColumnElement, Row, delete, func, insert, or_, select, up
 
 from middleware.console.roles import Role, Viewer
 from middleware.console.tables import console_session
+from middleware.errors import StorageError
 from middleware.inbox.database import Database
 
 IDLE = timedelta(hours=1)
@@ -39,8 +41,19 @@ class Sessions:
         self._database = database
         self._now = now
 
-    def begin(self, viewer: Viewer, address: str, *, link_id: str | None = None, until: datetime | None = None) -> str:
-        """Return the id of a new session, which is for the cookie alone; it ends at ``until`` at the latest."""
+    def begin(
+        self,
+        viewer: Viewer,
+        address: str,
+        *,
+        link_id: str | None = None,
+        until: datetime | None = None,
+        instead_of: str = "",
+    ) -> str:
+        """Return the id of a new session, which is for the cookie alone; it ends at ``until`` at the latest.
+
+        The session ``instead_of`` which it begins, in the same browser, ends now.
+        """
         token, now = secrets.token_urlsafe(32), self._now()
         ends_at = min(now + LONGEST, until or now + LONGEST)
         row = {
@@ -55,19 +68,23 @@ class Sessions:
             "ends_at": ends_at.timestamp(),
         }
         with self._database.write() as connection:
-            connection.execute(delete(console_session).where(self._is_over()))
+            is_old = console_session.c.digest == _digest(instead_of)
+            connection.execute(delete(console_session).where(or_(self._is_over(), is_old)))
             connection.execute(insert(console_session).values(row))
         return token
 
-    def find(self, token: str) -> Viewer | None:
-        """Return whose session it is, and note that it is in use; ``None`` when it has ended."""
+    def find(self, token: str, *, is_use: bool = True) -> Viewer | None:
+        """Return whose session it is, and note that it is in use if it is; ``None`` when it has ended.
+
+        Where nothing can be written the session ends an hour after the last note: people see what is wrong.
+        """
         mine, now = console_session.c.digest == _digest(token), self._now().timestamp()
         with self._database.read() as connection:
             row = connection.execute(select(console_session).where(mine, ~self._is_over())).first()
         if row is None:
             return None
-        if now - row.seen_at > SEEN_EVERY.total_seconds():
-            with self._database.write() as connection:
+        if is_use and now - row.seen_at > SEEN_EVERY.total_seconds():
+            with suppress(StorageError), self._database.write() as connection:
                 connection.execute(update(console_session).where(mine).values(seen_at=now))
         return _viewer(row)
 

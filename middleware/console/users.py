@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -16,13 +16,13 @@ from sqlalchemy import delete, insert, select, update
 
 from middleware.console.roles import Role, Viewer
 from middleware.console.tables import console_session, console_user
-from middleware.errors import ConfigError, StorageError
+from middleware.errors import ConfigError, CrowdError
 from middleware.inbox.database import Database
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 SHORTEST = 12  # characters of a password
 LONGEST = 1024
-WAIT = 5.0  # seconds that a sign-in waits for the hash of others
+CROWD = 3  # sign-ins that a process hears at a time; whoever waits takes a thread from events
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # OWASP's; 25 ms and 19 MiB
 
 
@@ -42,7 +42,8 @@ class Users:
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        self._hashing = BoundedSemaphore(1)  # a crowd of sign-ins takes no memory and no processor from lookups
+        self._crowd = BoundedSemaphore(CROWD)
+        self._hashing = Lock()  # a crowd of sign-ins takes no memory and no processor from lookups
 
     def add(self, name: str, role: Role, password: str, customer: str | None = None) -> None:
         """Make an account; raises ``ConfigError`` for one that there is already, or that cannot be."""
@@ -91,16 +92,20 @@ class Users:
         return self._row(name) is not None
 
     def verify(self, name: str, password: str) -> Viewer | None:
-        """Return who it is if the password is his; takes as long for an account that is not there."""
+        """Return who it is if the password is his; takes as long for an account that is not there.
+
+        Raises ``CrowdError`` at once while too many others are asked.
+        """
         row = self._row(name)
-        if not self._hashing.acquire(timeout=WAIT):
-            raise StorageError("too many people sign in at once")
+        if not self._crowd.acquire(blocking=False):
+            raise CrowdError("too many people sign in at once")
         try:
-            is_right = _HASHER.verify(row.password if row else _nobodys(), password[:LONGEST])
+            with self._hashing:
+                is_right = _HASHER.verify(row.password if row else _nobodys(), password[:LONGEST])
         except (Argon2Error, InvalidHashError):
             return None
         finally:
-            self._hashing.release()
+            self._crowd.release()
         return Viewer(name=row.name, role=Role(row.role), customer=row.customer) if row and is_right else None
 
     def _hash(self, name: str, password: str) -> str:

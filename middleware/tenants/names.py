@@ -39,7 +39,7 @@ class Names:
         """Return those of ``ids`` that have ``text`` in their id or name, whatever its case."""
         self._read_soon()
         wanted, known = text.strip().casefold(), self._names
-        found = [one for one in ids if wanted in one or (one in known and wanted in known[one][1])]
+        found = [one for one in ids if wanted in one or wanted in known.get(one, (0, ""))[1]]
         return Matches(ids=found, is_whole=all(one in known for one in ids))
 
     def read(self) -> None:

@@ -17,6 +17,8 @@ Network = IPv4Network | IPv6Network
 MOST = 100  # wrong secrets of one address for one customer ...
 WINDOW = timedelta(minutes=1)  # ... since none came for so long; then it is not heard for as long
 ADDRESSES = 10_000  # with their customers, that are remembered
+_HEADERS = 4_096  # with their peers, whose sender is remembered ...
+_HEADER = 500  # ... if they have no more characters: anybody can send many long ones
 _NEIGHBOURS = 64  # bits of an IPv6 address that one sender has to himself
 
 log = structlog.get_logger("m8crm.web")
@@ -35,18 +37,24 @@ class Guesses:
         self._wrong: TTLCache[tuple[str, str], int] = TTLCache(ADDRESSES, WINDOW.total_seconds(), timer=clock)
         self._lock = Lock()
         self._quiet_from = clock()  # from then on nobody is remembered: right secrets cost nothing
-        self.address = lru_cache(maxsize=4096)(self._address)
+        self._remembered = lru_cache(maxsize=_HEADERS)(self._address)
 
-    def _address(self, peer: str, forwarded: str) -> str:
+    def address(self, peer: str, forwarded: str) -> str:
         """Return who sent a request that ``peer`` connected for; nothing if only proxies are known.
 
         ``forwarded`` is ``X-Forwarded-For``, of which only what trusted proxies have added is believed.
         """
+        find = self._remembered if len(forwarded) <= _HEADER else self._address
+        return find(peer, forwarded)
+
+    def _address(self, peer: str, forwarded: str) -> str:
         for text in reversed([*forwarded.split(","), peer]):
             try:
                 found = ip_address(text.strip())
             except ValueError:  # nothing, a socket's path, or what nobody can trust
                 return ""
+            if isinstance(found, IPv6Address):  # a socket for both kinds tells an IPv4 sender so: ::ffff:203.0.113.9
+                found = found.ipv4_mapped or found
             if not any(found in network for network in self._trusted):
                 is_wide = isinstance(found, IPv6Address)
                 return str(ip_network((found, _NEIGHBOURS), strict=False)) if is_wide else str(found)

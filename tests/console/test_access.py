@@ -6,15 +6,17 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Semaphore, Thread
 
 import pytest
 
+from middleware.console import users
 from middleware.console.access import MOST_TOGETHER, WINDOW, Access, build_access
 from middleware.console.audit import KEPT_FOR
 from middleware.console.roles import Role, Viewer
 from middleware.console.sessions import IDLE, LONGEST
 from middleware.console.users import SHORTEST
-from middleware.errors import ConfigError
+from middleware.errors import ConfigError, CrowdError
 from middleware.inbox.store import Inbox
 
 PASSWORD = "a long enough password"
@@ -60,6 +62,32 @@ def test_a_password_is_right_or_wrong(access: Access) -> None:
     assert access.users.verify("ada", "") is None
     assert access.users.verify("bob", PASSWORD) is None
     assert access.users.verify("bob", "") is None
+
+
+def test_a_crowd_of_sign_ins_takes_no_threads(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While some passwords are compared whoever comes on top is refused at once, so that events have threads."""
+    may_end, refused, answers = Event(), Semaphore(0), []
+
+    class Slow:
+        def verify(self, *_: object) -> bool:
+            return may_end.wait(30)
+
+    def sign_in() -> None:
+        try:
+            answers.append(access.users.verify("ada", PASSWORD))
+        except CrowdError:
+            refused.release()
+
+    monkeypatch.setattr(users, "_HASHER", Slow())
+    threads = [Thread(target=sign_in) for _ in range(users.CROWD + 2)]
+    for thread in threads:
+        thread.start()
+    assert [refused.acquire(timeout=30) for _ in range(2)] == [True, True]
+    may_end.set()
+    for thread in threads:
+        thread.join()
+    assert answers == [ADA] * users.CROWD
+    assert access.users.verify("ada", PASSWORD) == ADA, "the crowd is gone"
 
 
 def test_a_password_is_kept_as_argon2_alone(tmp_path: Path, clock: Clock) -> None:

@@ -6,17 +6,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc.jwk import RSAKey
 
 from middleware.app import create_app
+from middleware.console.access import MOST_OF_ADDRESS
 from middleware.console.openid import parse_roles
 from middleware.console.roles import Role
 from middleware.errors import ConfigError
 from middleware.settings import load_settings
 from tests.conftest import House
-from tests.console.conftest import HOME, Person, access_of
+from tests.console.conftest import HOME, PASSWORD, Person, access_of
 from tests.console.provider import CLIENT_ID, SECRET, Provider
 
 
@@ -146,3 +148,54 @@ def test_roles_that_cannot_be_stop_the_start(text: str) -> None:
     """A mapping that gives nobody a role, or an unknown one, is refused."""
     with pytest.raises(ConfigError):
         parse_roles(text)
+
+
+def test_who_is_refused_is_written_down_and_then_unheard(trusting: House, provider: Provider) -> None:
+    """The log has whoever did not come in, and from where; fifty of them, and the provider is asked no more."""
+    provider.claims["roles"] = ["guest"]
+    person = Person(trusting.app.test_client())
+    assert come_back(person, provider).status_code == 403
+    assert Person(trusting.app.test_client()).get(f"{HOME}/openid/back?state=x").status_code == 403, "is not counted"
+    (entry,) = access_of(trusting).audit.entries()
+    assert (entry.who, entry.action, entry.about) == ("(unknown)", "sign-in refused", "OpenID")
+    for _ in range(MOST_OF_ADDRESS - 1):
+        access_of(trusting).refuse_openid(entry.address)
+    provider.claims["roles"] = ["staff"]
+    assert come_back(person, provider).status_code == 429
+    assert person.post(f"{HOME}/sign-in", name="ada", password=PASSWORD).status_code == 429
+
+
+def test_a_person_who_says_no_is_told_so(trusting: House, provider: Provider) -> None:
+    """Who presses Cancel at the provider reads that he was not let in, and nobody is asked for tokens."""
+    person = Person(trusting.app.test_client())
+    back = provider.authorize(person.get(f"{HOME}/openid/start").location)
+    state = parse_qs(urlsplit(back).query)["state"][0]
+    answer = person.get(f"{HOME}/openid/back", query_string={"error": "access_denied", "state": state})
+    assert (answer.status_code, "did not let you in" in answer.text) == (403, True)
+
+
+def test_a_name_is_kept_without_signs_that_no_screen_shows(trusting: House, provider: Provider) -> None:
+    """What steers a terminal, and what PostgreSQL cannot keep, is left out of a name that the provider tells."""
+    provider.claims["preferred_username"] = "ol\x1b[2Jga\x00"
+    come_back(Person(trusting.app.test_client()), provider)
+    assert access_of(trusting).audit.entries()[0].who == "oidc:ol[2Jga"
+
+
+def test_a_place_too_long_for_a_cookie_is_forgotten(trusting: House, provider: Provider) -> None:
+    """Whoever wanted to go to an address of many kilobytes comes in all the same."""
+    answer = come_back(Person(trusting.app.test_client()), provider, f"{HOME}/openid/start?next={HOME}/x{'x' * 5000}")
+    assert (answer.status_code, answer.location) == (303, HOME)
+
+
+def test_a_provider_that_hangs_takes_few_threads(trusting: House) -> None:
+    """While some wait for the provider whoever comes on top is refused at once, so that events have threads."""
+    crowd = trusting.app.extensions["m8crm.console.openid"]._crowd
+    held = 0
+    while crowd.acquire(blocking=False):
+        held += 1
+    answer = trusting.app.test_client().get(f"{HOME}/openid/start")
+    assert (answer.status_code, "Too many people sign in" in answer.text) == (403, True)
+    assert 1 <= held <= 4
+    crowd.release()
+    assert trusting.app.test_client().get(f"{HOME}/openid/start").status_code == 303
+    assert trusting.app.test_client().get(f"{HOME}/openid/start").status_code == 303, "it was given back"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+from html import unescape
+from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
 
 from middleware.app import create_app
+from middleware.console.sessions import IDLE
+from middleware.errors import StorageError
 from middleware.settings import load_settings
 from tests.conftest import House
-from tests.console.conftest import HOME, PASSWORD, Person, SignIn, access_of
+from tests.console.conftest import HOME, PASSWORD, Person, SignIn, access_of, csrf_of
 
 
 def test_the_console_is_off_unless_configured(house: House) -> None:
@@ -36,6 +42,7 @@ def test_every_view_says_who_may_see_it(console: House) -> None:
         "console.openid.start",
         "console.openid.back",
         "console.static.file",
+        "console.nowhere.page",
     }
 
 
@@ -158,3 +165,103 @@ def test_a_made_up_link_opens_nothing(console: House) -> None:
     person = Person(console.app.test_client())
     for wrong in (link.id, ("a" if text[0] != "a" else "b") + text[1:], "x", f'"{link.id}"'):
         assert person.get(f"{HOME}/link/{wrong}").status_code == 404
+
+
+def test_a_page_that_asks_by_itself_keeps_no_session_alive(console: House, signed_in: SignIn) -> None:
+    """A page left open, which asks again and again, is nobody at the screen: the session ends after its hour."""
+    person, sessions = signed_in(), access_of(console).sessions
+    moment = console.parts.inbox.now()
+    sessions._now = lambda: moment
+    for path in (HOME, f"{HOME}/calls"):
+        moment += IDLE - timedelta(minutes=5)
+        assert person.get(path).status_code == 200, "a person's page begins the hour anew"
+    for _ in range(6):
+        moment += timedelta(minutes=11)
+        answer = person.get(HOME, headers={"HX-Request": "true", "X-Polled": "true"})
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, f"{HOME}/sign-in")
+
+
+@pytest.mark.parametrize("template", ["overview", "event", "replay"])
+def test_what_asks_by_itself_says_so(console: House, template: str) -> None:
+    """Every part of a page that a browser fetches every some seconds says that it is no person."""
+    loader = console.app.blueprints["console"].jinja_loader
+    assert loader
+    text, _, _ = loader.get_source(console.app.jinja_env, f"console/{template}.html")
+    (tag,) = [tag for tag in re.findall(r"<[^\n]*>", text) if 'hx-trigger="every' in tag]
+    assert """hx-headers='{"X-Polled": "true"}'""" in tag
+
+
+def test_signing_in_again_ends_the_older_session(console: House, signed_in: SignIn) -> None:
+    """A browser has one session: who opens a customer's link while signed in leaves none behind."""
+    person = signed_in()
+    _, text = access_of(console).links.make("nordlys", "ada")
+    person.post(f"{HOME}/link/{text}")
+    assert [one.viewer.is_reader for one in access_of(console).sessions.list_sessions()] == [True]
+
+
+def test_pages_are_shown_while_nothing_can_be_written(
+    console: House, signed_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a full disk, or a database that only reads, people see what is wrong, and change nothing."""
+    person = signed_in()
+    token = person.token()
+    later = console.parts.inbox.now() + timedelta(minutes=5)
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(console.parts.inbox.database, "write", refuse)
+    access_of(console).sessions._now = lambda: later
+    for path in ("", "/calls", "/customers", "/customer/nordlys", "/system", "/audit"):
+        assert person.get(HOME + path).status_code == 200, path
+    assert person.client.post(f"{HOME}/customer/nordlys/link", data={"csrf": token}).status_code == 503
+
+
+def test_an_address_that_is_no_page_says_so_to_people(console: House, signed_in: SignIn) -> None:
+    """A typing mistake, and a form's address reloaded, end on a page with a way back, and not in JSON."""
+    person = signed_in()
+    for path in ("/nothing", "/nothing/at/all", "/sign-out", "/customer/nordlys/secret"):
+        answer = person.get(HOME + path)
+        assert (answer.status_code, "To the overview" in answer.text) == (404, True), path
+    assert person.get(f"{HOME}/").location == HOME
+
+
+def test_behind_a_prefix_people_come_back_to_where_they_were(console: House) -> None:
+    """Where a proxy serves the console below a path, signing in leads to the page that was asked for."""
+    client = console.app.test_client()
+    base = {"SCRIPT_NAME": "/m8crm"}
+    asked = client.get(f"{HOME}/calls?state=dead", environ_overrides=base)
+    form = client.get(asked.location.removeprefix("/m8crm"), environ_overrides=base)
+    place = unescape(re.findall(r'name="next" value="([^"]*)"', form.text)[0])
+    data = {"csrf": csrf_of(form.text), "name": "ada", "password": PASSWORD, "next": place}
+    answer = client.post(f"{HOME}/sign-in", data=data, environ_overrides=base)
+    assert answer.location == f"/m8crm{HOME}/calls?state=dead"
+
+
+def test_an_error_while_the_database_is_away_is_still_a_page(
+    console: House, signed_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused form is answered in words also when nobody can be asked who it is."""
+    person = signed_in()
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise StorageError("away")
+
+    monkeypatch.setattr(console.parts.inbox.database, "read", refuse)
+    answer = person.client.post(f"{HOME}/sign-in", data={"csrf": "wrong"})
+    assert (answer.status_code, "The database does not answer." in answer.text) == (503, True)
+
+
+def test_a_crowd_is_told_to_try_again(console: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who signs in while too many others do reads that, and not that the database is away."""
+    monkeypatch.setattr(access_of(console).users, "_crowd", BoundedSemaphore(1))
+    access_of(console).users._crowd.acquire()
+    answer = Person(console.app.test_client()).post(f"{HOME}/sign-in", name="ada", password=PASSWORD)
+    assert (answer.status_code, "Too many people sign in at this moment." in answer.text) == (503, True)
+    assert 'value="ada"' in answer.text
+
+
+def test_a_browser_without_cookies_is_told_why(console: House) -> None:
+    """Who opens a console of https by http, or allows no cookies, reads that, and not that his form is old."""
+    answer = console.app.test_client(use_cookies=False).post(f"{HOME}/sign-in", data={"csrf": "x", "name": "ada"})
+    assert (answer.status_code, "open the console at http://127.0.0.1:8080" in answer.text) == (400, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from ipaddress import ip_network
 
 import pytest
@@ -85,6 +86,8 @@ def test_an_address_is_heard_again_after_a_minute() -> None:
         ("127.0.0.1", "unknown", ""),
         ("2001:db8:1:2:3::4", "", "2001:db8:1:2::/64"),
         ("", OTHER, ""),
+        (f"::ffff:{ONE}", "", ONE),  # as a socket for IPv4 and IPv6 tells it
+        ("::ffff:127.0.0.1", f"::ffff:{OTHER}", OTHER),
     ],
 )
 def test_only_trusted_proxies_tell_who_sent(peer: str, forwarded: str, sender: str) -> None:
@@ -96,6 +99,17 @@ def test_only_trusted_proxies_tell_who_sent(peer: str, forwarded: str, sender: s
 def test_no_header_breaks_it(forwarded: str, peer: str) -> None:
     """Whatever stands where an address should be is no address."""
     assert isinstance(Guesses(NETWORKS).address(peer, forwarded), str)
+
+
+def test_long_headers_are_not_remembered() -> None:
+    """Whoever sends ever new headers of many kilobytes takes no memory with them."""
+    guesses = Guesses(NETWORKS)
+    tracemalloc.start()
+    for i in range(200):
+        assert guesses.address("127.0.0.1", f"{'x' * 50_000}{i}, {ONE}") == ONE
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 def test_no_network_need_be_trusted() -> None:

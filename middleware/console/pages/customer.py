@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from middleware.console.roles import ALL, STAFF, Role, Viewer
 from middleware.console.section import Section
 from middleware.console.standing import Channel, arrivals, channel
 from middleware.crm.budget import Lane
-from middleware.errors import ConfigError, in_words
+from middleware.errors import ConfigError, StorageError, in_words
 from middleware.index.store import IndexState
 from middleware.lookup.traces import KeptTrace
 from middleware.receivers.places import list_places, registration
@@ -94,8 +95,8 @@ def make_link(viewer: Viewer, customer: str) -> ResponseReturnValue:
     days = min(max(request.form.get("days", 7, int), 1), LINK_DAYS)
     link, text = access().links.make(_known(viewer, customer), viewer.name, timedelta(days=days))
     note("link made", customer, link.id)
-    base = current_app.extensions["m8crm"].settings.public_url.rstrip("/")
-    url = base + url_for("console.signing_in.link", text=text)
+    base = current_app.extensions["m8crm"].settings.public_url.rstrip("/")  # which has the proxy's prefix already
+    url = base + url_for("console.signing_in.link", text=text).removeprefix(request.script_root)
     return render_template("console/customer_link.html", section=customers.section, link=link, url=url)
 
 
@@ -224,8 +225,11 @@ def _crm(viewer: Viewer, tenant: Tenant, source: Source, counted: Lately | None)
 
 
 def _failed_lookup(customer: str) -> KeptTrace | None:
-    """Return the last of the latest lookups that had no answer from the CRM."""
-    traces: list[KeptTrace] = current_app.extensions["m8crm"].traces.list(customer=customer, limit=_LATEST)
+    """Return the last of the latest lookups that had no answer from the CRM, if traces can be read."""
+    try:
+        traces: list[KeptTrace] = current_app.extensions["m8crm"].traces.list(customer=customer, limit=_LATEST)
+    except StorageError:
+        return None
     return next((trace for trace in traces if trace.outcome not in _WELL), None)
 
 
@@ -249,9 +253,20 @@ def _values(settings: Any) -> list[tuple[str, str]]:
 def _words(value: Any) -> str:
     """Return a setting as people write it; a secret has no words."""
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}s"
+        return _span(value.total_seconds())
+    if is_dataclass(value):
+        return "; ".join(f"{name}: {words}" for name, words in _values(value))
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_words(inner)}" for key, inner in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list | frozenset):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_words, value if isinstance(value, tuple | list) else sorted(value)))
     return str(value)
+
+
+def _span(seconds: float) -> str:
+    """Return a span as the customer's file has it, in the largest unit that it is whole in."""
+    units = {"d": 86_400, "h": 3_600, "m": 60}
+    unit, length = next(((u, n) for u, n in units.items() if seconds and seconds % n == 0), ("s", 1))
+    return f"{seconds / length:g}{unit}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from flask import current_app, make_response, render_template, request
@@ -45,6 +46,7 @@ def page(viewer: Viewer) -> ResponseReturnValue:
     text, number = request.args.get("q", "")[:100], max(1, request.args.get("page", 1, int))
     ids = viewer.customers(current_app.extensions["m8crm"].tenants)
     matches = _names().find(text, ids)
+    number = min(number, max(1, ceil(len(matches.ids) / PAGE)))
     begin = (number - 1) * PAGE
     return render_template(
         "console/customers.html",

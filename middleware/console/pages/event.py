@@ -59,10 +59,10 @@ def edit(viewer: Viewer, event_id: str) -> ResponseReturnValue:
     note("edited", story.event.tenant_id, event_id)
     try:
         accepted = send_edited(current_app.extensions["m8crm"].inbox, story, text.encode(errors="replace"))
-    except FieldErrors as error:
-        return _page(viewer, story, is_shown=True, draft=text, errors=flat_errors(error.errors))
-    except (UnreadableBody, ConfigError) as error:
-        return _page(viewer, story, is_shown=True, draft=text, errors={"body": str(error)})
+    except (FieldErrors, UnreadableBody, ConfigError) as error:
+        wrong = flat_errors(error.errors) if isinstance(error, FieldErrors) else {"body": str(error)}
+        note("body shown", story.event.tenant_id, event_id)
+        return _page(viewer, story, is_shown=True, draft=text, errors=wrong)
     return redirect(url_for(".page", event_id=accepted.id), 303)
 
 

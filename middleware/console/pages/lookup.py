@@ -68,6 +68,8 @@ def look_up(viewer: Viewer) -> ResponseReturnValue:
     parts = current_app.extensions["m8crm"]
     if not viewer.may_see(form["customer"]):
         abort(404)
+    if form["mode"] not in _modes(viewer):
+        form["mode"] = "past"
     tenant = viewer.tenant(parts.tenants, form["customer"])
     if tenant is None:
         problem = parts.tenants.problem(form["customer"])
@@ -87,13 +89,18 @@ def _page(
     text = render_template(
         "console/lookup.html",
         section=section,
-        modes=MODES,
+        modes=_modes(viewer),
         form={**dict.fromkeys(_FIELDS, ""), **form, "mode": form.get("mode") or "past"},
         customers=customers,
         tried=tried,
         words=words,
     )
     return make_response(text, status)
+
+
+def _modes(viewer: Viewer) -> dict[str, str]:
+    """Return how he may look up; who came by a link changes nothing, and no cache either."""
+    return {mode: words for mode, words in MODES.items() if mode == "past" or not viewer.is_reader}
 
 
 def _try(tenant: Tenant, form: dict[str, str]) -> Tried:

@@ -8,7 +8,7 @@ from flask import Response, abort, current_app, make_response, redirect, render_
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response as AnyResponse
 
-from middleware.console.guard import access, address, cookie_name, cookie_options, for_everybody, keep_cookie
+from middleware.console.guard import access, address, cookie_name, cookie_options, for_everybody, let_in
 from middleware.console.pages.signing_in import own_place
 from middleware.console.section import Section
 
@@ -42,19 +42,23 @@ def back() -> ResponseReturnValue:
     openid = _openid()
     from middleware.console.openid import OpenIDError  # noqa: PLC0415 - an extra
 
+    if access().is_address_refused(address()):
+        return _refused("Too many sign-ins were wrong. Try again in a quarter of an hour.", 429)
     kept = request.cookies.get(_cookie(), "")
     try:
         viewer, place = openid.finish(kept, request.args.get("state", ""), request.args.get("code", ""))
     except OpenIDError as error:
+        if kept:  # or any site could have its visitors refused, by an image with this address
+            access().refuse_openid(address())
         return _refused(str(error))
     access().audit.note(viewer.name, "signed in by OpenID", viewer.customer, address=address())
-    keep_cookie(access().sessions.begin(viewer, address()))
+    let_in(viewer)
     return _without(redirect(own_place(place), 303))
 
 
-def _refused(words: str) -> ResponseReturnValue:
+def _refused(words: str, status: int = 403) -> ResponseReturnValue:
     text = render_template("console/sign_in.html", next="", words=words, name="", has_openid=True)
-    return _without(make_response(text, 403))
+    return _without(make_response(text, status))
 
 
 def _without(answer: Response | AnyResponse) -> ResponseReturnValue:

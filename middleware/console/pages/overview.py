@@ -22,7 +22,8 @@ class Trouble:
     """Something that is wrong now, in words."""
 
     words: str
-    about: str = ""
+    about: str
+    state: str = ""  # of the calls that it is about
 
 
 @section.get("")
@@ -63,9 +64,10 @@ def _troubles(viewer: Viewer, condition: Condition) -> list[Trouble]:
         for customer, channel in condition.paused
         if viewer.may_see(customer)
     ]
-    for counts, words in (
-        (condition.dead, "calls could not be written into the CRM"),
-        (condition.lost, "recordings are lost"),
+    for counts, words, state in (
+        (condition.dead, "calls could not be written into the CRM", "dead"),
+        (condition.lost, "recordings are lost", ""),
     ):
-        found += [Trouble(about=name, words=f"{n} {words}.") for name, n in counts.items() if viewer.may_see(name)]
+        seen = {name: n for name, n in counts.items() if viewer.may_see(name)}
+        found += [Trouble(about=name, words=f"{n} {words}.", state=state) for name, n in seen.items()]
     return found

@@ -53,7 +53,8 @@ def page(viewer: Viewer) -> ResponseReturnValue:
     customer = request.args.get("customer", "").strip()
     if viewer.role is Role.CUSTOMER:
         customer = customer or viewer.customer or ""
-    if customer and (not viewer.may_see(customer) or parts.tenants.get(customer) is None):
+    is_known = parts.tenants.get(customer) or parts.tenants.problem(customer)  # what was counted is there either way
+    if customer and (not viewer.may_see(customer) or not is_known):
         abort(404)
     chosen = request.args.get("window", "")
     chosen = chosen if chosen in WINDOWS else "6h"

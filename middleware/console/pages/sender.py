@@ -31,6 +31,7 @@ _FIELDS = ("customer", "event", "number", "direction", "body")
 _DURATION = timedelta(seconds=95)
 _SUMMARY = "Asked about an order; call back on Monday."
 _LONGEST = 262_144  # characters of a body
+_BROKEN = "The customer's file is not valid, so senders are answered 503. His page says what to mend."
 
 
 @section.get("")
@@ -46,6 +47,8 @@ def sample(viewer: Viewer) -> ResponseReturnValue:
     """Make the event up, to be edited."""
     form = _form()
     tenant = _tenant(viewer, form)
+    if tenant is None:
+        return _page(viewer, form, words=_BROKEN)
     sender, _, name = form["event"].partition(".")
     if name not in SAMPLES.get(sender, {}):
         return _page(viewer, form, words="Which event?")
@@ -62,6 +65,8 @@ def send(viewer: Viewer) -> ResponseReturnValue:
     """Give it to the receiver, as the sender would; the secret alone is not asked for."""
     form = _form()
     tenant, sender = _tenant(viewer, form), form["event"].partition(".")[0]
+    if tenant is None:
+        return _page(viewer, form, words=_BROKEN)
     if sender not in SENDERS:
         return _page(viewer, form, words="Which event?")
     note("test event sent", tenant.id, sender)
@@ -77,9 +82,11 @@ def _form() -> dict[str, str]:
     return {name: request.form.get(name, "")[:_LONGEST].strip() for name in _FIELDS}
 
 
-def _tenant(viewer: Viewer, form: dict[str, str]) -> Tenant:
-    tenant = viewer.tenant(current_app.extensions["m8crm"].tenants, form["customer"])
-    if tenant is None:
+def _tenant(viewer: Viewer, form: dict[str, str]) -> Tenant | None:
+    """Return the customer; ``None`` for one whose file has never been valid."""
+    tenants = current_app.extensions["m8crm"].tenants
+    tenant = viewer.tenant(tenants, form["customer"])
+    if tenant is None and not (viewer.may_see(form["customer"]) and tenants.problem(form["customer"])):
         abort(404)
     return tenant
 

@@ -12,13 +12,16 @@ from middleware.console.guard import (
     current_viewer,
     for_everybody,
     keep_cookie,
+    let_in,
     needs,
     note,
 )
 from middleware.console.roles import ALL, Viewer
 from middleware.console.section import Section
+from middleware.errors import CrowdError
 
 section = Section("signing_in", __name__, at_root=True)
+_LONGEST = 1000  # characters of a place that a cookie may have to hold
 
 
 @section.get("/sign-in")
@@ -35,10 +38,13 @@ def sign_in() -> ResponseReturnValue:
     name, password, place = (request.form.get(field, "") for field in ("name", "password", "next"))
     if access().is_refused(name, address()):
         return _form(place, 429, "Too many sign-ins were wrong. Try again in a quarter of an hour.", name)
-    viewer = access().sign_in(name, password, address())
+    try:
+        viewer = access().sign_in(name, password, address())
+    except CrowdError:
+        return _form(place, 503, "Too many people sign in at this moment. Try again.", name)
     if viewer is None:
         return _form(place, 403, "Name or password is wrong.", name)
-    keep_cookie(access().sessions.begin(viewer, address()))
+    let_in(viewer)
     return redirect(own_place(place), 303)
 
 
@@ -70,8 +76,7 @@ def enter(text: str) -> ResponseReturnValue:
     if found is None:
         abort(404)
     access().audit.note(found.viewer.name, "came by link", found.customer, address=address())
-    begun = access().sessions.begin(found.viewer, address(), link_id=found.id, until=found.expires_at)
-    keep_cookie(begun)
+    let_in(found.viewer, found)
     return redirect(url_for("console.overview.page"), 303)
 
 
@@ -88,4 +93,4 @@ def own_place(place: str) -> str:
     """Return where to go after signing in, within the console."""
     home = url_for("console.overview.page")
     is_own = place.startswith((f"{home}/", f"{home}?")) and not any(sign in place for sign in "\\\r\n\t")
-    return place if is_own else home
+    return place if is_own and len(place) <= _LONGEST else home
