@@ -132,10 +132,14 @@ def open_page(browser: Browser, place: str) -> Iterator[OpenPage]:
     wrong: list[str] = []
     own = (place, "data:")
 
+    def listen(kind: str, text: str) -> None:
+        if kind in ("error", "warning") and "a status of 400" not in text:  # a form that is refused is an answer
+            wrong.append(text)
+
     def opened(name: str = "ada", **options: Any) -> Page:
         context = browser.new_context(base_url=place, **options)
         page = context.new_page()
-        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("console", lambda said: listen(said.type, said.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda asked: None if asked.url.startswith(own) else wrong.append(asked.url))
         page.goto(HOME)
