@@ -196,7 +196,7 @@ def test_a_customers_admin_changes_nothing(console: House, signed_in: SignIn, wa
         person.post(f"{HOME}/link/{access_of(console).links.make('nordlys', 'ada')[1]}")
     before = {path.name: path.read_bytes() for path in (console.folder / "customers").iterdir()}
     assert person.post(f"{LIST}/add", **NEW).status_code == 403
-    for action in ("secret", "secret/revoke", "link", "link/revoke", "connect"):
+    for action in ("settings", "secret", "secret/revoke", "link", "link/revoke", "connect"):
         assert person.post(f"{ONE}/{action}", receiver="insights").status_code == 403, action
     assert {path.name: path.read_bytes() for path in (console.folder / "customers").iterdir()} == before
 
