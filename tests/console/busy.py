@@ -111,16 +111,18 @@ def make_busy(house: House, person: Person) -> Busy:
     trace = house.lookup().headers["X-Request-Id"]
     for number in (unknown, "anonymous"):
         house.lookup(number)
-    dead = log(house, OTHER, "Never arrives.")
+    now = round(house.parts.inbox.now().timestamp() * 1000)
+    times = (now - 3_600_000 * hours for hours in range(1, 9))
+    dead = log(house, OTHER, "Never arrives.", startTime=next(times))
     house.deliver()
     set_state(house, "dead")
     replay = re.search(rf"{HOME}/replays/([0-9a-f]{{24}})", person.post(f"{HOME}/replays", state="dead").text)
     assert replay
     set_state(house, "dead")
-    parked = log(house, unknown, startTime=1772370000000)
-    event = log(house, startTime=1772380000000)
+    parked = log(house, unknown, startTime=next(times))
+    event = log(house, startTime=next(times))
     house.deliver()
-    log(house, startTime=1772390000000)  # waits
+    log(house, startTime=next(times))  # waits
     link, _ = access_of(house).links.make("nordlys", "ada")
     with house.parts.inbox.database.read() as connection:
         states = set(connection.execute(select(delivery.c.state)).scalars())
