@@ -66,7 +66,8 @@ def fill_console(customers: list[DemoCustomer], settings: Settings) -> None:
             session.headers["Authorization"] = f"Bearer {customer.secrets['insights']}"
             for number in [*customer.known_numbers, customer.unknown_number, "anonymous"]:
                 session.get(f"{url}/lookup", params={"fromNumber": number}, timeout=TIMEOUT)
-            for body in _call_logs(customer, min(tenant.own_numbers) if tenant else ""):
+            own = min(tenant.own_numbers if tenant else (), default="+46101234567")
+            for body in _call_logs(customer, own):
                 session.post(f"{url}/calllog", json=body, timeout=TIMEOUT)
 
 

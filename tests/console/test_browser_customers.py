@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from middleware.tenants import registry
 from tests.conftest import House, call_log
 from tests.console.conftest import HOME, OpenPage
+from tests.console.test_browser_care import connect_crm
 
 
 def test_customer_care_adds_a_customer_whose_first_lookup_answers(
@@ -30,10 +31,7 @@ def test_customer_care_adds_a_customer_whose_first_lookup_answers(
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     url, secret = (re.search(rf"{what} +(\S+)", copied)[1] for what in ("Number lookup URL", "Secret"))  # type: ignore[index]
-    new, other = (console.folder / "customers" / f"{name}.toml" for name in ("acme", "nordlys"))
-    connected = re.search(r"^\[\[crm\]\].*?(?=^\[(?!crm)|\Z)", other.read_text(), re.MULTILINE | re.DOTALL)
-    assert connected
-    new.write_text(f"{new.read_text()}\n{connected[0]}")
+    connect_crm(console)
     asked = url.replace("http://127.0.0.1:8080", place) + "?fromNumber=0701740605"
     with urlopen(Request(asked, headers={"Authorization": f"Bearer {secret}"}), timeout=10) as answer:
         assert json.load(answer)["displayName"] == "Maria Andersson"

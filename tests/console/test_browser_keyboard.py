@@ -1,8 +1,8 @@
-"""The console without a mouse, in a real Chromium: in, a lookup, a replay, and never lost."""
+"""The console without a mouse, in a real Chromium: in, a lookup, a replay; and parts of pages that are replaced."""
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from middleware.app import build_worker
 from tests.conftest import House
@@ -85,6 +85,31 @@ def test_the_focus_stays_when_a_part_is_replaced(open_page: OpenPage, console: H
     page.keyboard.press("Enter")
     expect(older).to_have_count(0)
     expect(page.locator("#result")).to_be_focused()
+
+
+def test_a_page_follows_a_call_through_an_outage(console: House, browser: Browser, place: str) -> None:
+    """While the server answers 503 the page stays as it is, and goes on by itself when that is over."""
+    event_id = log(console)
+    asked: list[str] = []
+
+    def fail(route: Route) -> None:
+        asked.append(route.request.url)
+        body = "<main id='main'>out of order</main>"
+        route.fulfill(status=503, content_type="text/html", body=body) if len(asked) < 3 else route.continue_()
+
+    with browser.new_context(base_url=place) as context:
+        page = context.new_page()
+        page.goto(HOME)
+        page.get_by_label("Name").fill("cleo")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        page.goto(f"{HOME}/events/{event_id}")
+        page.route(f"**/events/{event_id}", fail)
+        expect(page.get_by_text("accepted, not looked at yet")).to_be_visible()
+        console.deliver()
+        expect(page.get_by_role("cell", name="in the CRM")).to_be_visible(timeout=15_000)
+    assert len(asked) >= 3
 
 
 def test_a_refusal_is_shown_in_place(open_page: OpenPage) -> None:

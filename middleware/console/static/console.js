@@ -18,6 +18,8 @@ document.addEventListener("click", async (event) => {
 const STOPS = "a[href], button, input, select, textarea, summary, [tabindex]";
 let place = null;
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  // what follows a call goes on when the server is back
+  if (detail.xhr.status >= 500 && detail.requestConfig.verb === "get") detail.shouldSwap = false;
   const focused = document.activeElement;
   place = detail.target.contains(focused) ? [...detail.target.querySelectorAll(STOPS)].indexOf(focused) : null;
 });
