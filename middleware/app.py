@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from middleware.delivery.history import logged_calls
 from middleware.delivery.parked import ParkedCalls
 from middleware.delivery.schedule import Patience
 from middleware.delivery.worker import Worker
-from middleware.errors import ConfigError
+from middleware.errors import ConfigError, place_of
 from middleware.generations import Generations
 from middleware.inbox.due import Due
 from middleware.inbox.store import Inbox
@@ -309,3 +310,18 @@ def assert_own_packages() -> None:
 
 def _broken(error: Exception) -> Response:
     return respond(broken_answer(error, g.get("request_id")))
+
+
+def mind_threads(end: Callable[[], None]) -> None:
+    """Have ``end`` called when a thread dies of something that it does not expect.
+
+    A process without one of its threads answers as before and delivers nothing; another one is started in its place.
+    """
+
+    def died(args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread else None
+        place = place_of(args.exc_value) if args.exc_value else None
+        log.critical("thread_died", thread=name, error=args.exc_type.__name__, place=place)
+        end()
+
+    threading.excepthook = died

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from middleware.app import build_index_lane, build_lane, build_watch, build_worker
+from middleware.app import build_index_lane, build_lane, build_watch, build_worker, mind_threads
 
 log = structlog.get_logger("m8crm")
 _at_the_end: list[Callable[[], None]] = []  # the last one first
@@ -19,6 +21,7 @@ def start_delivery(app: Any) -> None:
     Never raises: that would end gunicorn.
     """
     try:
+        mind_threads(lambda: os.kill(os.getpid(), signal.SIGTERM))  # gunicorn ends it gently, and starts another
         parts = app.extensions["m8crm"]
         _at_the_end.append(parts.counts.publish)
         others = (build_worker(parts), build_lane(parts), build_index_lane(parts)) if parts.settings.delivery else ()

@@ -84,14 +84,20 @@ def serve(ctx: click.Context, host: str | None, port: int | None, web: bool, as_
 @json_option
 @click.pass_context
 def worker(ctx: click.Context, as_json: bool) -> None:
-    """Deliver calls into the CRMs until SIGTERM."""
-    from middleware.app import build_index_lane, build_lane, build_parts, build_watch, build_worker
+    """Deliver calls into the CRMs until SIGTERM; end with 1 when a thread has died, to be started again."""
+    from middleware.app import build_index_lane, build_lane, build_parts, build_watch, build_worker, mind_threads
     from middleware.logs import configure_logs
 
     settings = settings_of(ctx)
     configure_logs(settings.log_level, settings.log_format)
     parts = build_parts(settings)
-    stop = threading.Event()
+    stop, broken = threading.Event(), threading.Event()
+
+    def end() -> None:
+        broken.set()
+        stop.set()
+
+    mind_threads(end)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     running = build_worker(parts), build_lane(parts), build_index_lane(parts), build_watch(parts)
@@ -103,6 +109,7 @@ def worker(ctx: click.Context, as_json: bool) -> None:
     for one in reversed(running):
         one.stop()
     parts.close()
+    sys.exit(broken.is_set())
 
 
 def _placed(settings: Settings, host: str, port: int) -> Settings:

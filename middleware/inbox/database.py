@@ -49,12 +49,12 @@ class Database(ABC):
     def read(self, *, is_long: bool = False) -> AbstractContextManager[Connection]:
         """Open a transaction that only reads."""
 
-    def lease_clock(self, now: float) -> ColumnElement[float]:
+    def lease_clock(self, now: float | ColumnElement[float]) -> ColumnElement[float]:
         """Return the moment (Unix seconds) that leases go by: ``now``, or the server's own where it has several users.
 
         Machines' clocks differ; whose is ahead would take what another one still holds.
         """
-        return literal(now)
+        return now if isinstance(now, ColumnElement) else literal(now)
 
     @abstractmethod
     def migrate(self) -> None:

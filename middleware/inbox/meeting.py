@@ -7,17 +7,37 @@ goes to the call whose end is nearest to when it came, and moves when a nearer o
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, delete, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, or_, select, update
 
 from middleware.inbox.calls import LATE, LONGEST, Heard, distance, is_same_call, is_surely_same, kin_of
 from middleware.inbox.store import Body, Inbox, body_of
 from middleware.inbox.tables import attempt, call, delivery, event, logged_call, mark
 
 Hear = Callable[[Body], Heard | None]
+
+_AT_THAT_TIME = and_(
+    mark.c.what.in_(bindparam("contacts", expanding=True)),
+    mark.c.begin <= bindparam("latest"),
+    mark.c.begin >= bindparam("earliest"),
+    mark.c.end >= bindparam("earliest_end"),
+)
+_ALIKE = select(mark.c.event_seq).where(
+    mark.c.tenant == bindparam("of"), or_(mark.c.what.in_(bindparam("ids", expanding=True)), _AT_THAT_TIME)
+)
+_NEAR = select(event).where(event.c.seq.in_(_ALIKE), event.c.call_seq.is_not(None))
+_OF_CALL = select(event).where(event.c.call_seq == bindparam("the_call")).order_by(event.c.seq)
+_CALLS_OF = (
+    select(event.c.call_seq)
+    .where(event.c.seq.in_(bindparam("seqs", expanding=True)))
+    .distinct()
+    .order_by(event.c.call_seq)
+)
+_NEW_CALL = call.insert().returning(call.c.seq)
+_NEW_MARKS = mark.insert()
 
 
 class BusyError(Exception):
@@ -58,18 +78,16 @@ class Meeting:
         texts = heard.marks()
         ids, contacts = ([self._inbox.hash_mark(self._tenant_id, text) for text in some] for some in texts)
         reach = (LATE + self._join_within).total_seconds()
-        near = and_(
-            mark.c.what.in_(contacts),
-            mark.c.begin <= heard.end.timestamp() + reach,
-            mark.c.begin >= heard.begin.timestamp() - reach - LONGEST.total_seconds(),
-            mark.c.end >= heard.begin.timestamp() - reach,
-        )
-        alike = select(mark.c.event_seq).where(mark.c.tenant == self._tenant_id, or_(mark.c.what.in_(ids), near))
-        known = self._heard(select(event).where(event.c.seq.in_(alike), event.c.call_seq.is_not(None)))
+        moments = {
+            "latest": heard.end.timestamp() + reach,
+            "earliest": heard.begin.timestamp() - reach - LONGEST.total_seconds(),
+            "earliest_end": heard.begin.timestamp() - reach,
+        }
+        wanted = {"of": self._tenant_id, "ids": ids, "contacts": contacts, **moments}
+        known = self._heard(self._connection.execute(_NEAR, wanted).all())
         return {seq: other for seq, other in known.items() if is_same_call(heard, other, self._join_within)}
 
-    def _heard(self, events: Select[Any]) -> dict[int, Heard]:
-        rows = self._connection.execute(events).all()
+    def _heard(self, rows: Iterable[Row[Any]]) -> dict[int, Heard]:
         return {row.seq: heard for row in rows if (heard := self._hear(body_of(row)))}
 
     def _settle(self, words: Collection[int]) -> None:
@@ -89,7 +107,7 @@ class Meeting:
     def _loose(self, seq: int) -> Mapping[int, Heard]:
         """Return the word with those of its call that are bound to it by ids; none if one of these has a start."""
         (call_seq,) = self._calls_of([seq])
-        together = self._heard(select(event).where(event.c.call_seq == call_seq))
+        together = self._heard(self._connection.execute(_OF_CALL, {"the_call": call_seq}).all())
         kin = {other: together[other] for other in kin_of(seq, together, self._join_within)}
         return kin if all(heard.is_word for heard in kin.values()) else {}
 
@@ -98,8 +116,7 @@ class Meeting:
         for seq in words:
             kin = self._loose(seq)
             (call_seq,) = self._calls_of([seq])
-            of_call = select(event).where(event.c.call_seq == call_seq).order_by(event.c.seq)
-            rows = self._connection.execute(of_call).all()
+            rows = self._connection.execute(_OF_CALL, {"the_call": call_seq}).all()
             own = [row for row in rows if row.seq in kin]
             if own and len(own) < len(rows):
                 self.touched.add(call_seq)
@@ -108,13 +125,11 @@ class Meeting:
 
     def _calls_of(self, seqs: Collection[int]) -> list[int]:
         """Return the calls of the events, the oldest first."""
-        found = select(event.c.call_seq).where(event.c.seq.in_(seqs)).distinct().order_by(event.c.call_seq)
-        return list(self._connection.execute(found).scalars())
+        return list(self._connection.execute(_CALLS_OF, {"seqs": list(seqs)}).scalars())
 
     def _begin(self, key: str) -> int:
         new = {"id": secrets.token_hex(12), "key": key, "state": "noted", "version": 0}
-        values = {"tenant": self._tenant_id, **new}
-        call_seq = int(self._connection.execute(call.insert().values(values).returning(call.c.seq)).scalar_one())
+        call_seq = int(self._connection.execute(_NEW_CALL, {"tenant": self._tenant_id, **new}).scalar_one())
         self.touched.add(call_seq)
         return call_seq
 
@@ -165,4 +180,4 @@ class Meeting:
         texts = [text for texts in heard.marks() for text in texts]
         rows = [{"what": self._inbox.hash_mark(self._tenant_id, text), **place, **times} for text in texts]
         if rows:
-            self._connection.execute(mark.insert(), rows)
+            self._connection.execute(_NEW_MARKS, rows)

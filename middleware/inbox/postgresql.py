@@ -72,7 +72,7 @@ class PostgreSQL(Database):
         with self._watched(), self.engine.connect() as connection, _patience(connection, is_long):
             yield connection
 
-    def lease_clock(self, now: float) -> ColumnElement[float]:
+    def lease_clock(self, now: float | ColumnElement[float]) -> ColumnElement[float]:
         """Return the server's moment."""
         return cast(func.extract("epoch", func.clock_timestamp()), Double)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, or_, select, true, update
+from sqlalchemy import Connection, Float, Row, and_, bindparam, exists, or_, select, true, update
 
 from middleware.failpoints import reach
 from middleware.inbox.due import Due
@@ -19,10 +19,27 @@ LEASE = timedelta(seconds=30)
 LEASES_AHEAD = 10  # leases: a clock is set right by seconds, seldom by as much
 BETWEEN = 5.0  # seconds between two deliveries of a lane; a worker that takes longer is gone, or the next is quicker
 
-
 _IS_IDLE = ~exists().where(
     delivery.c.tenant == lane.c.tenant, delivery.c.channel == lane.c.channel, delivery.c.in_flight
 )
+_HELD = update(lane).where(
+    lane.c.tenant == bindparam("of"), lane.c.channel == bindparam("the_channel"), lane.c.owner == bindparam("me")
+)
+_NOW = bindparam("now", type_=Float)
+# "+ 0" keeps SQLite from the index of moments: it would sort all that is due, every time
+_DUE = (
+    select(delivery, call.c.id.label("call_id"), call.c.key, call.c.version)
+    .join(call, delivery.c.call_seq == call.c.seq)
+    .where(delivery.c.tenant == bindparam("of"), delivery.c.channel == bindparam("the_channel"))
+    .where(delivery.c.state == bindparam("wanted"), delivery.c.due_at + 0 <= _NOW)
+    .limit(1)
+)
+_OLDEST, _NEWEST = _DUE.order_by(delivery.c.call_seq), _DUE.order_by(delivery.c.call_seq.desc())
+_MARK = update(delivery).where(delivery.c.id == bindparam("the_delivery"))
+_VERSION = select(call.c.version).where(call.c.seq == bindparam("the_call"))
+# every attempt counts itself: while this one is in flight the number is its own
+_FINISH = _MARK.where(delivery.c.in_flight, delivery.c.attempts == bindparam("ours"))
+_TELL = attempt.insert()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +79,10 @@ class Queue:
         self._lease = lease.total_seconds()
         self._database = inbox.database
         self._due = Due(inbox)
+        self._renew = _HELD.values(lease_until=inbox.database.lease_clock(_NOW) + self._lease)
+        remember = inbox.database.insert(logged_call)
+        latest = {name: remember.excluded[name] for name in ("number", "started_at", "url")}
+        self._remember_call = remember.on_conflict_do_update(index_elements=["call_seq"], set_=latest)
         self.owner = secrets.token_hex(8)
 
     def claim_lanes(self, limit: int, *, is_wary: bool = False) -> list[Lane]:
@@ -102,12 +123,7 @@ class Queue:
         """Renew the lease, and mark the oldest or newest due delivery of the lane as in flight, its attempt counted."""
         now = self._now()
         with self._database.write(place.tenant_id) as connection:  # nobody may join a call that is in flight
-            renewed = connection.execute(
-                update(lane)
-                .where(_is_held(place, self.owner))
-                .values(lease_until=self._database.lease_clock(now) + self._lease)
-            )
-            if not renewed.rowcount:  # another worker has it
+            if not connection.execute(self._renew, {**self._held(place), "now": now}).rowcount:  # another worker has it
                 return None
             row = self._next(connection, place, "waiting", newest) or self._next(connection, place, "parked", newest)
             if row is None:
@@ -120,7 +136,7 @@ class Queue:
                 "in_doubt": bool(row.in_doubt or row.in_flight),
                 "in_flight": True,
             }
-            connection.execute(update(delivery).where(delivery.c.id == row.id).values(marked))
+            connection.execute(_MARK, {"the_delivery": row.id, **marked})
             bodies = bodies_of(connection, row.call_seq)
         reach("claimed")
         return Claimed(
@@ -137,18 +153,8 @@ class Queue:
         )
 
     def _next(self, connection: Connection, place: Lane, state: str, newest: bool) -> Row[Any] | None:
-        # "+ 0" keeps SQLite from the index of moments: it would sort all that is due, every time
-        is_due = delivery.c.due_at + 0 <= self._now()
-        wanted = and_(_in_lane(place), delivery.c.state == state, is_due)
-        order = delivery.c.call_seq.desc() if newest else delivery.c.call_seq
-        found = (
-            select(delivery, call.c.id.label("call_id"), call.c.key, call.c.version)
-            .join(call, delivery.c.call_seq == call.c.seq)
-            .where(wanted)
-            .order_by(order)
-            .limit(1)
-        )
-        return connection.execute(found).first()
+        wanted = {"of": place.tenant_id, "the_channel": place.channel, "wanted": state, "now": self._now()}
+        return connection.execute(_NEWEST if newest else _OLDEST, wanted).first()
 
     def find_logged(self, call_seq: int, channel: str) -> LoggedCall | None:
         """Return how a CRM has the call."""
@@ -174,15 +180,14 @@ class Queue:
         """
         reach("before-done")
         with self._database.write(place.tenant_id) as connection:  # whoever adds to the call comes before or after
-            version = connection.execute(select(call.c.version).where(call.c.seq == claimed.call_seq)).scalar()
+            version = connection.execute(_VERSION, {"the_call": claimed.call_seq}).scalar()
             if version is None:  # forgotten meanwhile: nothing of it may come back
                 return
             if changes.get("state", "waiting") != "waiting" and version != claimed.version:
                 changes |= {"state": "waiting", "due_at": self._now(), "first_attempt_at": None}
-            # every attempt counts itself: while this one is in flight the number is its own
-            ours = and_(delivery.c.id == claimed.id, delivery.c.in_flight, delivery.c.attempts == claimed.attempts)
-            is_ours = connection.execute(update(delivery).where(ours).values(in_flight=False, **changes)).rowcount
-            connection.execute(attempt.insert().values(delivery_id=claimed.id, at=self._now(), **told))
+            ours = {"the_delivery": claimed.id, "ours": claimed.attempts}
+            is_ours = connection.execute(_FINISH, {**ours, "in_flight": False, **changes}).rowcount
+            connection.execute(_TELL, {"delivery_id": claimed.id, "at": self._now(), **told})
             if record:
                 self._remember(connection, place, claimed, record, changes.get("url"))
             if then and is_ours:
@@ -193,19 +198,20 @@ class Queue:
         self, connection: Connection, place: Lane, claimed: Claimed, record: CallRecord, url: str | None
     ) -> None:
         """Keep that the number's call is in the CRM."""
-        latest = {
+        row = {
+            "tenant": place.tenant_id,
+            "call_seq": claimed.call_seq,
             "number": self._inbox.hash_number(place.tenant_id, str(record.contact_number)),
             "started_at": record.started_at.timestamp(),
             "url": url,
         }
-        row = self._database.insert(logged_call).values(tenant=place.tenant_id, call_seq=claimed.call_seq, **latest)
-        connection.execute(row.on_conflict_do_update(index_elements=["call_seq"], set_=latest))
+        connection.execute(self._remember_call, row)
 
     def release(self, place: Lane, **changes: Any) -> None:
         """Give the lane back; ``changes`` say when and whether it goes on."""
         with self._database.write() as connection:
-            held = _is_held(place, self.owner)
-            connection.execute(update(lane).where(held).values(owner=None, lease_until=0.0, **changes))
+            free = {"owner": None, "lease_until": 0.0, **changes}
+            connection.execute(_HELD, {**self._held(place), **free})
 
     def put_back(self, seconds: float) -> None:
         """Have everything wait that much less: the clock was put back meanwhile.
@@ -227,17 +233,12 @@ class Queue:
             mine = update(lane).where(lane.c.owner == self.owner, _IS_IDLE)
             connection.execute(mine.values(owner=None, lease_until=0.0))
 
+    def _held(self, place: Lane) -> dict[str, str]:
+        return {"of": place.tenant_id, "the_channel": place.channel, "me": self.owner}
+
     def _now(self) -> float:
         return self._inbox.now().timestamp()
 
 
 def _is_lane(place: Any) -> Any:
     return and_(lane.c.tenant == place.tenant, lane.c.channel == place.channel)
-
-
-def _is_held(place: Lane, owner: str) -> Any:
-    return and_(lane.c.tenant == place.tenant_id, lane.c.channel == place.channel, lane.c.owner == owner)
-
-
-def _in_lane(place: Lane) -> Any:
-    return and_(delivery.c.tenant == place.tenant_id, delivery.c.channel == place.channel)

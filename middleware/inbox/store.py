@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select, update
 
 from middleware.errors import StorageError
 from middleware.inbox.committer import Committer
@@ -105,7 +105,11 @@ _UNFINISHED_FIRST = (
     "replaced",
     "purged",
 )
-_BODY = (event.c.id, event.c.sender, event.c.raw, event.c.content_type, event.c.received_at)
+_BODIES = (
+    select(event.c.id, event.c.sender, event.c.raw, event.c.content_type, event.c.received_at)
+    .where(event.c.call_seq == bindparam("the_call"))
+    .order_by(event.c.seq)
+)
 
 
 class Inbox:
@@ -324,8 +328,7 @@ def _matches(tenant_id: str | None, state: str | None, sender: str | None) -> Co
 
 def bodies_of(connection: Connection, call_seq: int) -> tuple[Body, ...]:
     """Return all that was sent about a call, in the order it came."""
-    rows = connection.execute(select(*_BODY).where(event.c.call_seq == call_seq).order_by(event.c.seq))
-    return tuple(map(body_of, rows))
+    return tuple(map(body_of, connection.execute(_BODIES, {"the_call": call_seq})))
 
 
 def body_of(row: Any) -> Body:
