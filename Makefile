@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PIP_REQUIRE_VIRTUALENV := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint bench promises clean
+.PHONY: demo test lint bench promises screenshots clean
 
 demo: $(VENV)/installed  ## run the middleware with two made-up customers
 	@$(BIN)/m8crm demo --port $(PORT) $(ARGS)
@@ -25,6 +25,9 @@ bench: $(VENV)/installed-test  ## print the figures
 
 promises: $(VENV)/installed-test  ## print what is promised, and whether it is kept
 	$(BIN)/python -m tests.promises $(ARGS)
+
+screenshots: $(VENV)/installed-test  ## take the pictures of the console anew, for docs/
+	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -q -p no:randomly tests/console/test_browser_screenshots.py
 
 $(VENV)/installed: setup.cfg
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -174,6 +174,26 @@ def tenant_add(ctx: click.Context, tenant_id: str, name: str, region: str, timez
     _print_block(ctx, tenant_id, secret, as_json, file=str(path))
 
 
+@tenant.command("set")
+@click.argument("tenant_id", metavar="ID")
+@click.option("--name", help="The customer's name.")
+@click.option("--region", help="His country, e.g. SE: it reads numbers without a country code.")
+@click.option("--timezone", help="For the times in logged calls, e.g. Europe/Stockholm.")
+@click.option("--own-numbers", metavar="NUMBERS", help='His own, which are never looked up: "+46…, +46…" or "".')
+@json_option
+@click.pass_context
+def tenant_set(ctx: click.Context, /, tenant_id: str, as_json: bool, **given: str | None) -> None:
+    """Change a customer's plain settings; what is not given stays, and so does the rest of his file."""
+    from middleware.tenants.files import change_tenant
+
+    asked = {name: value for name, value in given.items() if value is not None}
+    changed = change_tenant(settings_of(ctx).customers, tenant_id, asked)
+    if as_json:
+        print_json({"id": tenant_id, "changed": changed})
+    else:
+        click.echo(f"Changed: {', '.join(changed)}." if changed else "Nothing is other than it was.")
+
+
 @tenant.command("list")
 @json_option
 @click.pass_context

@@ -13,13 +13,15 @@ import click
 from middleware.settings import Settings
 
 if TYPE_CHECKING:
+    from middleware.cli.demo_console import DemoAccount
     from middleware.demo.data import DemoCustomer
 
 
-def describe_demo(customers: list[DemoCustomer], settings: Settings) -> dict[str, Any]:
+def describe_demo(customers: list[DemoCustomer], account: DemoAccount, settings: Settings) -> dict[str, Any]:
     """Return the demo for scripts."""
     return {
         "base_url": settings.public_url,
+        "console": {"url": _console(settings), "name": account.name, "password": account.password},
         "customers": [
             {
                 "id": customer.id,
@@ -33,7 +35,7 @@ def describe_demo(customers: list[DemoCustomer], settings: Settings) -> dict[str
     }
 
 
-def print_demo(customers: list[DemoCustomer], settings: Settings) -> None:
+def print_demo(customers: list[DemoCustomer], account: DemoAccount, settings: Settings) -> None:
     """Print the demo for people."""
     click.secho(f"\nm8crm answers at {settings.public_url}\n", bold=True)
     for customer in customers:
@@ -44,10 +46,16 @@ def print_demo(customers: list[DemoCustomer], settings: Settings) -> None:
                 click.echo(f"  {'':<10} {header}: {value}")
         click.echo(f"  {'known':<10} {', '.join(customer.known_numbers)}")
         click.echo(f"  {'unknown':<10} {customer.unknown_number}\n")
+    click.secho(f"Console: {_console(settings)}", bold=True)
+    click.echo(f"  sign in as {account.name} with the password {account.password}\n")
     click.echo(f"API documentation: {settings.public_url}/-/docs   Data: {settings.data}")
     click.echo("`m8crm trigger` calls as each of the senders does: calllog, recording, pbx, cdr, postcall.\n")
     _print_next(customers[0], settings)
     click.echo("Stop with Ctrl-C.")
+
+
+def _console(settings: Settings) -> str:
+    return f"{settings.public_url}/-/console"
 
 
 def _print_next(customer: DemoCustomer, settings: Settings) -> None:

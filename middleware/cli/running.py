@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from middleware.cli.demo_console import fill_console, open_console
 from middleware.cli.demo_words import describe_demo, print_demo
 from middleware.cli.output import json_option, print_json, settings_of
 from middleware.cli.server import local_url, remember_server
@@ -27,7 +28,7 @@ from middleware.settings import Settings, load_settings
 @json_option
 @click.pass_context
 def demo(ctx: click.Context, port: int, data: Path | None, as_json: bool) -> None:
-    """Run the middleware with two made-up customers and their CRMs."""
+    """Run the middleware with two made-up customers, their CRMs, and the console to look at them."""
     from middleware.demo.data import build_demo
 
     data = data or ctx.find_root().obj
@@ -37,11 +38,17 @@ def demo(ctx: click.Context, port: int, data: Path | None, as_json: bool) -> Non
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the supervisor takes over: tidy up
         customers = build_demo(folder, now=datetime.now(UTC))
         settings = _placed(load_settings(folder), "127.0.0.1", port)
-        settings = replace(settings, public_url=local_url(settings))
+        settings = replace(settings, public_url=local_url(settings), console=True)
+        account = open_console(settings)
 
         def tell() -> None:
             remember_server(settings)
-            print_json(describe_demo(customers, settings)) if as_json else print_demo(customers, settings)
+            if account.is_new:
+                fill_console(customers, settings)
+            if as_json:
+                print_json(describe_demo(customers, account, settings))
+            else:
+                print_demo(customers, account, settings)
 
         status = _supervise(settings, with_worker=True, tell=tell)
     finally:

@@ -132,6 +132,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "M8CRM_HOST": settings.host,
         "M8CRM_PORT": str(settings.port),
         "M8CRM_DELIVERY": "false",
+        "M8CRM_CONSOLE": str(settings.console).lower(),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
     }
 

@@ -64,7 +64,7 @@ def build_swedish(path: Path, now: datetime) -> None:
             (110, "Inspelning", "Tillägg för inspelning.", 12500.5, "SEK", "Vunnen", 1, ago(70), ago(40)),
         ])  # fmt: skip
         db.executemany("INSERT INTO meeting VALUES (?,?,?,?,?,?,?)", [
-            (101, "Genomgång", "Visa nya kortet.", "Stora Torget 1", ago(-2), ago(-1.95), "Bokat"),
+            (101, "Genomgång", "Visa nya kortet.", "Stora Torget 1", ago(-2), ago(-2.05), "Bokat"),
             (108, "Mässan", "", "Svenska Mässan", ago(12), ago(11), "Genomfört"),
         ])  # fmt: skip
         db.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,9 +15,11 @@ import tomlkit
 import tomlkit.exceptions
 
 from middleware.errors import ConfigError
-from middleware.tenants.config import RECEIVERS, TENANT_ID, load_tenant
+from middleware.tenants.config import RECEIVERS, TENANT_ID, load_tenant, read_tenant
 from middleware.tenants.secrets import digest, new_secret
 
+PLAIN = ("name", "region", "timezone", "own_numbers")  # what a form or an option changes; the rest is for an editor
+_LINE = re.compile(r"^line \d+: ")
 _TEMPLATE = """\
 # A change of this file is in force within a second; `m8crm check` says what is wrong with it.
 name = {name}
@@ -62,6 +65,57 @@ def create_tenant(folder: Path, tenant_id: str, *, name: str, region: str, timez
             path.unlink()
             raise
     return path, secret
+
+
+def read_plain(folder: Path, tenant_id: str) -> dict[str, str]:
+    """Return the plain settings as the file has them, right or wrong; own numbers with commas between them."""
+    _, document = _read(folder, tenant_id)
+    return {name: _plain(document.get(name, "")) for name in PLAIN}
+
+
+def change_tenant(folder: Path, tenant_id: str, given: dict[str, str]) -> list[str]:
+    """Write plain settings, as :func:`read_plain` returns them; return the names of those that are other ones now.
+
+    Raises ``ConfigError`` where the file is not right with them, and leaves it as it was.  What was wrong elsewhere
+    before forbids nothing: it may be a variable that only the server has.
+    """
+    with _writing(folder, folder / f"{tenant_id}.toml"):
+        path, document = _read(folder, tenant_id)
+        was_right = not _problems(path, tomlkit.dumps(document))
+        new = {name: _written(name, text) for name, text in given.items() if name in PLAIN}
+        changed = [name for name, value in new.items() if _plain(value) != _plain(document.get(name, ""))]
+        document.update({name: new[name] for name in changed})
+        after = tomlkit.dumps(document)
+        wrong = [one for one in _problems(path, after) if was_right or one.partition(":")[0] in changed]
+        if wrong:
+            raise ConfigError(path.name, wrong)
+        if changed:
+            replace_file(path, after)
+    return changed
+
+
+def _written(name: str, text: str) -> str | list[str]:
+    if name == "own_numbers":
+        return [number.strip() for number in re.split(r"[,;\r\n]", text) if number.strip()]
+    return text.strip().upper() if name == "region" else text.strip()
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _problems(path: Path, text: str) -> list[str]:
+    """Return what is wrong with the customer's file if it has the ``text``; without lines, which a change moves."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.") as draft:
+        draft.write(text)
+        draft.flush()
+        try:
+            tenant, _ = read_tenant(path, copy=Path(draft.name))
+        except ConfigError as error:
+            return [_LINE.sub("", problem) for problem in error.problems]
+    for source in tenant.sources:
+        source.adapter.close()
+    return []
 
 
 def add_secret(folder: Path, tenant_id: str, receiver: str) -> str:

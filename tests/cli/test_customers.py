@@ -183,3 +183,15 @@ def test_a_broken_customer_is_listed(run: Run, demo_folder: Path) -> None:
     assert listed["nordlys"]["problem"] is None
     assert listed["nordlys"]["name"] == "Nordlys AB"
     assert "harbour.toml" in listed["harbour"]["problem"]
+
+
+def test_a_setting_is_changed(run: Run, demo_folder: Path) -> None:
+    """`m8crm tenant set` changes what is given, says so, and names what cannot be."""
+    result = run("tenant", "set", "nordlys", "--region", "no", "--own-numbers", "", "--json")
+    assert told(result) == {"id": "nordlys", "changed": ["region", "own_numbers"]}
+    tenant = load_tenant(demo_folder / "customers" / "nordlys.toml")
+    assert (tenant.region, tenant.own_numbers, tenant.name) == ("NO", frozenset(), "Nordlys AB")
+    assert run("tenant", "set", "nordlys", "--region", "NO").output == "Nothing is other than it was.\n"
+    refused = run("tenant", "set", "nordlys", "--timezone", "Mars/Base")
+    assert refused.exit_code != 0
+    assert "timezone: is unknown" in refused.output

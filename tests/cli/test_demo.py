@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -133,6 +134,30 @@ def test_a_call_goes_all_the_way(start: Start, tmp_path: Path) -> None:
     assert again.wait(PATIENCE) == 0
 
 
+def test_the_console_opens_with_what_the_demo_tells(start: Start, tmp_path: Path) -> None:
+    """Name and password sign in, and the pages show lookups, calls, and one that was not understood."""
+    import requests
+
+    demo = start("demo", "--port", "0", "--json", "--data", str(tmp_path / "kept"))
+    told = _line(demo)["console"]
+    with requests.Session() as session:
+        session.trust_env = False
+        page = session.get(told["url"], timeout=PATIENCE).text
+        token = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
+        assert token
+        form = {"csrf": token[1], "name": told["name"], "password": told["password"]}
+        assert "Overview" in session.post(f"{told['url']}/sign-in", form, timeout=PATIENCE).text
+        calls = session.get(f"{told['url']}/calls", timeout=PATIENCE).text
+        assert calls.count("/-/console/events/") == 12
+        assert "startTime" in calls, "of the one that was not understood"
+        assert session.get(f"{told['url']}/traces", timeout=PATIENCE).text.count("/-/console/traces/") >= 14
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait(PATIENCE) == 0
+    password = tmp_path / "kept" / "secrets" / "console"
+    assert password.read_text() == told["password"]
+    assert password.stat().st_mode & 0o077 == 0
+
+
 def test_a_taken_port_is_told(start: Start) -> None:
     """A port that is in use is a sentence on standard error, at once."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -195,6 +220,7 @@ def test_what_to_try_next_can_be_copied(start: Start, tmp_path: Path) -> None:
     assert demo.stdout
     lines = list(iter(demo.stdout.readline, "Stop with Ctrl-C.\n"))
     begin = lines.index("Try next, in another terminal:\n")
+    assert any(re.fullmatch(r"Console: http://127\.0\.0\.1:\d+/-/console\n", line) for line in lines)
     hints = [line.strip() for line in lines[begin + 1 :] if line.strip()]
     assert len(hints) == 3
     assert "--explain" in hints[1]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from werkzeug.test import TestResponse
 
 from middleware.app import create_app
@@ -132,10 +132,15 @@ def open_page(browser: Browser, place: str) -> Iterator[OpenPage]:
     wrong: list[str] = []
     own = (place, "data:")
 
+    def listen(said: ConsoleMessage) -> None:
+        is_answer = "a status of 4" in said.text and "/static/" not in said.location["url"]  # a form may be refused
+        if said.type in ("error", "warning") and not is_answer:
+            wrong.append(said.text)
+
     def opened(name: str = "ada", **options: Any) -> Page:
         context = browser.new_context(base_url=place, **options)
         page = context.new_page()
-        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("console", listen)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda asked: None if asked.url.startswith(own) else wrong.append(asked.url))
         page.goto(HOME)

@@ -1,9 +1,8 @@
-"""The console in a real Chromium: with and without JavaScript, by keyboard, on a phone, light and dark."""
+"""The console in a real Chromium: with and without JavaScript, and by keyboard."""
 
 from __future__ import annotations
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import House
@@ -77,30 +76,6 @@ def test_the_json_is_copied(open_page: OpenPage) -> None:
     page.get_by_role("button", name="Copy the JSON").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert '"displayName": "Maria Andersson"' in page.evaluate("navigator.clipboard.readText()")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, scheme: str, width: int) -> None:
-    """On a phone and on a desk, light and dark: no page has a fault that axe calls serious, or scrolls sideways."""
-    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-
-    def look() -> None:
-        found = Axe().run(page).response["violations"]
-        told = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
-        assert not told, page.url
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page.url
-
-    look()
-    try_lookup(page)
-    look()
-    page.get_by_role("link", name="Trace", exact=False).last.click()
-    look()
-    for name in ("Traces", "Audit log"):
-        page.get_by_role("link", name=name, exact=True).first.click()
-        look()
-    page.get_by_role("button", name="Sign out").click()
-    look()
 
 
 def test_a_link_opens_after_a_button(open_page: OpenPage, console: House, browser: Browser, place: str) -> None:

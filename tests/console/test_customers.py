@@ -196,6 +196,34 @@ def test_a_customers_admin_changes_nothing(console: House, signed_in: SignIn, wa
         person.post(f"{HOME}/link/{access_of(console).links.make('nordlys', 'ada')[1]}")
     before = {path.name: path.read_bytes() for path in (console.folder / "customers").iterdir()}
     assert person.post(f"{LIST}/add", **NEW).status_code == 403
-    for action in ("secret", "secret/revoke", "link", "link/revoke", "connect"):
+    for action in ("settings", "secret", "secret/revoke", "link", "link/revoke", "connect"):
         assert person.post(f"{ONE}/{action}", receiver="insights").status_code == 403, action
     assert {path.name: path.read_bytes() for path in (console.folder / "customers").iterdir()} == before
+
+
+def test_a_region_is_mended_by_form(console: House, signed_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Customer Care changes the settings, in force at once and written down without a number; faults come by field."""
+    monkeypatch.setattr(registry, "LOOK_EVERY", 0.0)
+    cleo = signed_in("cleo")
+    assert 'name="region" value="SE"' in cleo.get(ONE).text
+    wrong = cleo.post(f"{ONE}/settings", region="XX", name="Nordlys & Co")
+    assert wrong.status_code == 400
+    assert "region: Write a country as ISO 3166 has it" in wrong.text
+    assert 'name="name" value="Nordlys &amp; Co"' in wrong.text, "what somebody typed is not lost"
+    assert cleo.post(f"{ONE}/settings", region="NO", own_numbers="+4721090000").status_code == 303
+    tenant = console.parts.tenants.get("nordlys")
+    assert tenant
+    assert (tenant.region, tenant.own_numbers, tenant.name) == ("NO", frozenset({"+4721090000"}), "Nordlys AB")
+    (last, _) = access_of(console).audit.entries("nordlys")
+    assert (last.who, last.action, last.about) == ("cleo", "settings changed", "region, own_numbers")
+
+
+def test_only_staff_change_settings(console: House, signed_in: SignIn) -> None:
+    """A customer's admin sees no form, and his own is refused."""
+    file = console.folder / "customers" / "nordlys.toml"
+    before = file.read_bytes()
+    nora = signed_in("nora")
+    assert 'name="region"' not in nora.get(ONE).text
+    assert nora.post(f"{ONE}/settings", region="NO").status_code == 403
+    assert signed_in("ada").post(f"{HOME}/customer/nobody/settings", region="NO").status_code == 404
+    assert file.read_bytes() == before

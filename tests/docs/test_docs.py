@@ -80,3 +80,6 @@ def test_every_page_is_right_and_its_links_lead_somewhere(page: Path) -> None:
     for reference in tree.findall(nodes.reference):
         target = reference["refuri"]
         assert target.startswith(("http", "mailto")) or (page.parent / target).exists(), target
+    for image in tree.findall(nodes.image):
+        assert (page.parent / image["uri"]).exists(), image["uri"]
+        assert image["alt"], image["uri"]

@@ -27,6 +27,7 @@ from middleware.web.oauth import CALLBACK
 
 section = Section("customer", __name__)
 LINK_DAYS = 90  # at most
+_LONGEST = 10_000  # characters of a setting: five hundred numbers
 _WELL = ("hit", "stale hit", "partial hit", "miss")
 _LATEST = 50  # lookups among which the last that failed is sought
 
@@ -52,6 +53,19 @@ class Crm:
 def page(viewer: Viewer, customer: str) -> ResponseReturnValue:
     """Show how the customer stands."""
     return _page(viewer, _known(viewer, customer))
+
+
+@section.post("/<customer>/settings")
+@needs(STAFF)
+def change(viewer: Viewer, customer: str) -> ResponseReturnValue:
+    """Change name, country, time zone and own numbers, as ``m8crm tenant set`` does."""
+    given = {name: request.form[name][:_LONGEST] for name in files.PLAIN if name in request.form}
+    note("settings changed", _known(viewer, customer), ", ".join(given))
+    try:
+        files.change_tenant(current_app.extensions["m8crm"].settings.customers, customer, given)
+    except ConfigError as error:
+        return _page(viewer, customer, error.problems, given)
+    return redirect(url_for(".page", customer=customer, _anchor="settings"), 303)
 
 
 @section.post("/<customer>/secret")
@@ -175,7 +189,9 @@ def _known(viewer: Viewer, customer: str) -> str:
     return customer
 
 
-def _page(viewer: Viewer, customer: str, refused: tuple[str, ...] | list[str] = ()) -> ResponseReturnValue:
+def _page(
+    viewer: Viewer, customer: str, refused: tuple[str, ...] | list[str] = (), given: dict[str, str] | None = None
+) -> ResponseReturnValue:
     parts = current_app.extensions["m8crm"]
     tenant: Tenant | None = parts.tenants.get(customer)
     problem = parts.tenants.problem(customer)
@@ -195,6 +211,7 @@ def _page(viewer: Viewer, customer: str, refused: tuple[str, ...] | list[str] = 
         crms=[_crm(viewer, tenant, source, counted) for source in tenant.sources] if tenant else [],
         places=list_places(parts.settings.public_url, customer, "SECRET"),
         block=registration(parts.settings.public_url, customer, "insights", "was shown once"),
+        plain={**_plain(customer), **(given or {})} if may_change else {},
         secrets=_secrets(customer) if may_change else {},
         links=access().links.list_links(customer) if may_change else [],
         tables=_tables(tenant) if tenant else {},
@@ -237,6 +254,14 @@ def _secrets(customer: str) -> dict[str, list[str]]:
     """Return how the secrets may be told apart; nothing while the file is not valid TOML."""
     try:
         return files.list_secrets(current_app.extensions["m8crm"].settings.customers, customer)
+    except ConfigError:
+        return {}
+
+
+def _plain(customer: str) -> dict[str, str]:
+    """Return what the form changes, as the file has it; nothing while the file is not valid TOML."""
+    try:
+        return files.read_plain(current_app.extensions["m8crm"].settings.customers, customer)
     except ConfigError:
         return {}
 

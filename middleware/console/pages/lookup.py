@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 
 from middleware.console.card import CardView, read_card
 from middleware.console.guard import needs, note
-from middleware.console.roles import ALL, Viewer
+from middleware.console.roles import ALL, STAFF, Viewer
 from middleware.console.section import Section
 from middleware.console.waterfall import Waterfall, draw
 from middleware.lookup.card import Hit, Result
@@ -51,6 +51,8 @@ class Tried:
     cache: str
     curl: str
     warnings: list[str]
+    read_as: str  # the number with its country; empty where none was understood
+    region: str
 
 
 @section.get("")
@@ -94,6 +96,7 @@ def _page(
         customers=customers,
         tried=tried,
         words=words,
+        may_mend=viewer.role in STAFF and not viewer.is_reader,
     )
     return make_response(text, status)
 
@@ -142,6 +145,8 @@ def _tried(tenant: Tenant, form: dict[str, str], result: Result, trace: Trace) -
         cache=cache_words(trace.cache, outcome_of(result)),
         curl=_curl(tenant, form),
         warnings=list(dict.fromkeys(trace.remarks)),
+        read_as=parse_number(form["number"], tenant.region).abroad,
+        region=tenant.region,
     )
 
 
