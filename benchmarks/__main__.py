@@ -19,7 +19,7 @@ from benchmarks.peers import peer_versions
 from benchmarks.servers import free_load_core
 from benchmarks.table import FAIL, VOID, Figure, dump_json, dump_rst, say, show
 
-ROWS = ("cached", "cold", "herd", "flood", "isolation", "many", "ingest", "index", "adapters", "gauntlet")
+ROWS = ("cached", "cold", "herd", "flood", "isolation", "many", "ingest", "index", "adapters", "console", "gauntlet")
 
 
 def main() -> None:

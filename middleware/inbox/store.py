@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, 
 from middleware.errors import StorageError
 from middleware.inbox.committer import Committer
 from middleware.inbox.database import open_database
-from middleware.inbox.tables import attempt, call, delivery, event, lane, logged_call
+from middleware.inbox.tables import UNLOGGED, attempt, call, delivery, event, lane, logged_call
 from middleware.metrics.counts import NOT_COUNTED, Counts
 from middleware.metrics.names import EVENTS
 
@@ -268,10 +268,10 @@ class Inbox:
         now = self.now().timestamp()
         with self.database.read() as connection:
             counted = connection.execute(
-                select(event.c.state, func.count()).where(event.c.state != "planned").group_by(event.c.state)
+                select(event.c.state, func.count()).where(event.c.state.in_(OWN_STATES)).group_by(event.c.state)
             ).all()
             counted = [*counted, *connection.execute(select(delivery.c.state, func.count()).group_by(delivery.c.state))]
-            unlogged = select(call.c.state, func.count()).where(call.c.state != "logged").group_by(call.c.state)
+            unlogged = select(call.c.state, func.count()).where(UNLOGGED).group_by(call.c.state)
             counted = [*counted, *connection.execute(unlogged)]
             queued = connection.execute(select(func.min(event.c.received_at)).where(event.c.state == "queued")).scalar()
             waiting = connection.execute(
