@@ -12,6 +12,7 @@ from middleware.console.section import Section
 from middleware.monitoring.alarms import Ledger
 from middleware.monitoring.system import describe
 
+MOST = 200  # alarms
 section = Section("system", __name__, title="System", roles=HOSTER)
 
 
@@ -20,12 +21,13 @@ section = Section("system", __name__, title="System", roles=HOSTER)
 def page(viewer: Viewer) -> ResponseReturnValue:
     """Show what ``m8crm system`` and ``m8crm alarms list`` do."""
     parts = current_app.extensions["m8crm"]
-    found = describe(parts.inbox, parts.settings)
+    found, alarms = describe(parts.inbox, parts.settings), Ledger(parts.inbox).list_alarms()
     return render_template(
         "console/system.html",
         section=section,
         system=found,
         retention={**found.retention, "the audit log": audit.KEPT_FOR},
-        alarms=[(alarm, alarm.document()["text"]) for alarm in Ledger(parts.inbox).list_alarms()],
+        alarms=[(alarm, alarm.document()["text"]) for alarm in alarms[:MOST]],
+        left_out=max(0, len(alarms) - MOST),
         is_told=bool(parts.settings.alarm_url or parts.settings.alarm_command),
     )
