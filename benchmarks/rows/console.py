@@ -17,7 +17,7 @@ from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from urllib.parse import urlencode
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import text
 
 from benchmarks.customers import add_customer, ask_m8crm, number_of
 from benchmarks.load import Ask, evenly, run_open
@@ -25,14 +25,16 @@ from benchmarks.past import CHANNEL, HOSTER, PASSWORD, Past, customer_of, write_
 from benchmarks.servers import Server, run_m8crm, run_stub
 from benchmarks.table import Figure, ratios, say, spread
 from middleware.console.states import STATES
+from middleware.inbox.database import open_database
 from middleware.receivers.masked import mask_body
+from tests.postgres import PostgresServer
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
-DATABASE = os.environ.get("BENCH_DATABASE_URL", "")  # an empty PostgreSQL; else a SQLite file
+DATABASE = os.environ.get("BENCH_DATABASE", "sqlite")
 CUSTOMERS = 1_000
 TIMES = 4  # that a round asks for each page
 MOST_MS = 300.0
-RATE, SECONDS = 200, 4.0  # lookups a second
+RATE, SECONDS = 100, 5.0  # lookups a second
 LOOKED_UP = 100  # numbers whose answers are kept
 MOST_RATIO, MOST_MORE_MS = 1.5, 5.0
 NOBODYS = "zzz-nobody-has-this"
@@ -100,7 +102,7 @@ def measure(rounds: int) -> list[Figure]:
         stub = stack.enter_context(run_stub())
         for i in range(CUSTOMERS):
             add_customer(folder, customer_of(i), stub.url("crm"), adapter=CHANNEL)
-        database_url = DATABASE or f"sqlite:///{folder / 'm8crm.db'}"
+        database_url = stack.enter_context(_database(folder))
         begin = time.perf_counter()
         past = write_past(folder, database_url, events=EVENTS, customers=CUSTOMERS)
         say(f"console: {EVENTS:,} events were written in {time.perf_counter() - begin:.0f} s")
@@ -112,6 +114,19 @@ def measure(rounds: int) -> list[Figure]:
         figures = [_speed(took, _naive(database_url, past))]
         figures += _lookups(server, browser, rounds)
     return figures
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[str]:
+    """Return the URL of an empty database; a PostgreSQL runs while the block does."""
+    if DATABASE == "sqlite":
+        yield f"sqlite:///{folder / 'm8crm.db'}"
+        return
+    server = PostgresServer(is_durable=True)
+    try:
+        yield server.url(server.create_database())
+    finally:
+        server.remove()
 
 
 def _asked_for(past: Past) -> list[Page]:
@@ -192,7 +207,7 @@ def _speed(took: dict[str, Took], naive: list[float]) -> Figure:
     worst, worst_first = took[slowest], took[first]
     every = [ms for one in took.values() for ms in one.later]
     return Figure(
-        what=f"each of {len(took)} pages of the console, {EVENTS:,} events and {CUSTOMERS:,} customers",
+        what=f"each of {len(took)} pages of the console, {EVENTS:,} events and {CUSTOMERS:,} customers, {DATABASE}",
         figure=f"all p50 {median(every):.0f} ms; the slowest ({slowest}) p50 {median(worst.later):.0f}, "
         f"p95 {worst.p95:.0f}, most {max(worst.later):.0f} ms; as the first after the start ({first}) "
         f"{worst_first.first:.0f} ms",
@@ -206,8 +221,7 @@ def _speed(took: dict[str, Took], naive: list[float]) -> Figure:
 
 def _naive(database_url: str, past: Past) -> list[float]:
     """Return how long the same text takes when every body is read, as the page would show it."""
-    url = make_url(database_url)
-    engine = create_engine(url.set(drivername="postgresql+psycopg") if DATABASE else url)
+    engine = open_database(database_url, migrates=False).engine
     begin = time.perf_counter()
     with engine.connect() as connection:
         rows = connection.execution_options(yield_per=1000).execute(text("SELECT raw FROM event ORDER BY seq DESC"))

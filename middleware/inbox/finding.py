@@ -35,6 +35,7 @@ ROWS = 10_000  # that one page looks at
 STEP = 5_000  # of these at a time
 BODIES = 2_000  # that one page reads
 PATIENCE = 0.15  # seconds that one page looks, with a look at the clock after each stretch
+BREATH = 0.0001  # seconds after each body that is read: lookups of the same process go first
 RARE = 1_000  # what there is less of is found by an index of its own
 FEW = 60  # of what an index has found, at a time: it lies scattered
 TOGETHER = 100  # keyed hashes that are looked for
@@ -308,9 +309,11 @@ class _Search:
         if says is None:
             matching = matching.limit(self._limit + 1 - len(self._rows))
         for row in self._connection.execute(matching):
-            self._read += says is not None
             if says is None or says(body_of(row)):
                 self._rows.append(row)
+            if says is not None:
+                self._read += 1
+                time.sleep(BREATH)
 
     def _conditions(self) -> list[ColumnElement[bool]]:
         wanted = self._wanted
