@@ -1,7 +1,7 @@
 """Prints the figures with their goals, the peers beside us in the same run.
 
-``python -m benchmarks [row …] [--rounds N] [--json | --rst]``; docs/performance.rst tells more.  The status is 1
-when a goal was missed or a control reached it.
+``python -m benchmarks [row …] [--rounds N] [--events N] [--database NAME] [--json | --rst]``; docs/performance.rst
+tells more.  The status is 1 when a goal was missed or a control reached it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.peers import peer_versions
 from benchmarks.servers import free_load_core
 from benchmarks.table import FAIL, VOID, Figure, dump_json, dump_rst, say, show
 
-ROWS = ("cached", "cold", "herd", "flood", "isolation", "many", "ingest", "index", "adapters", "gauntlet")
+ROWS = ("cached", "cold", "herd", "flood", "isolation", "many", "ingest", "index", "adapters", "console", "gauntlet")
 
 
 def main() -> None:
@@ -27,12 +27,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="row", help=f"of {', '.join(ROWS)}; else all")
     parser.add_argument("--rounds", type=int, default=5, help="of each measurement, alternating with the peers'")
+    parser.add_argument("--events", type=int, default=1_000_000, help="of the row console")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite", help="of the row console")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="with every round")
     form.add_argument("--rst", action="store_true", help="as docs/performance.rst holds it")
     options = parser.parse_args()
     if unknown := set(options.rows) - set(ROWS):
         parser.error(f"no row is called {' or '.join(sorted(unknown))}")
+    os.environ.update(BENCH_EVENTS=str(options.events), BENCH_DATABASE=options.database)
     begin = time.monotonic()
     load = os.getloadavg()[0]
     say(f"{platform.machine()}, {os.cpu_count()} cores, load average {load:.1f}: what others do is in the figures, too")

@@ -48,7 +48,7 @@ class Lately:
 def figures_of(counts: Counts, customer: str) -> Figures | None:
     """Return the figures of the last day; ``None`` when the counts cannot be read."""
     try:
-        samples = counts.read_past(300, DAY, customer)
+        samples = counts.read_past(300, DAY, customer, step=DAY)
     except sqlite3.Error:
         return None
     return compute(samples)

@@ -1,17 +1,20 @@
 """``Finder``: the events that somebody looks for, a page at a time, as quick with a million of them as with ten.
 
-A page looks at no more than ``ROWS`` events and reads no more than ``BODIES``; where that was not all, the next page
-goes on from there.  What is rare (a number, a call, the dead letters) is found by an index, wherever it stands.
+A page looks at no more than ``ROWS`` events, reads no more than ``BODIES``, and takes ``PATIENCE`` for that; where it
+was not all, the next page goes on from there.  What is rare (a number, a call, the dead letters) is found by an index,
+wherever it stands.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, or_, select
 
 from middleware.inbox.store import (
     OWN_STATES,
@@ -24,19 +27,23 @@ from middleware.inbox.store import (
     body_of,
     stored_event,
 )
-from middleware.inbox.tables import call, delivery, event, mark
+from middleware.inbox.tables import UNLOGGED, call, delivery, event, mark
+from middleware.model.deadline import Clock
 
 PAGE = 50
 ROWS = 10_000  # that one page looks at
 STEP = 5_000  # of these at a time
 BODIES = 2_000  # that one page reads
+PATIENCE = 0.15  # seconds that one page looks, with a look at the clock after each stretch
+BREATH = 0.0001  # seconds after each body that is read: lookups of the same process go first
 RARE = 1_000  # what there is less of is found by an index of its own
 FEW = 60  # of what an index has found, at a time: it lies scattered
 TOGETHER = 100  # keyed hashes that are looked for
 UNPLANNED = 500  # of a customer, the latest, that are read for a number: nothing has marked them yet
 SKEW = timedelta(hours=1)  # by which clocks may have been put back; else a later event has a higher number
-_BY_CALL = ("waiting", "parked", "dead")  # states of deliveries that an index finds
+_BY_CALL = ("waiting", "parked", "dead", "ignored", "noted")  # states of deliveries, or calls, that indexes find
 Speaks = Callable[[Body], bool]
+_turn = Lock()  # one search at a time in a process: lookups share its interpreter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +106,35 @@ class Story:
     written: tuple[Written, ...]
 
 
+# made once: putting so many conditions together takes longer than the search.  SQLite uses the index for each of these,
+# and for none of a list of pairs; in the order of the column itself it would go through all marks
+_MARKED = (
+    select(mark.c.event_seq)
+    .where(
+        or_(
+            *(
+                and_(mark.c.tenant == bindparam(f"tenant_{i}"), mark.c.what == bindparam(f"what_{i}"))
+                for i in range(TOGETHER)
+            )
+        )
+    )
+    .order_by((mark.c.event_seq + 0).desc())
+    .limit(bindparam("most"))
+)
+
+
 class Finder:
     """Finds events in an inbox."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, *, clock: Clock = time.monotonic) -> None:
         self._inbox = inbox
         self._database = inbox.database
+        self._clock = clock
 
     def find(self, wanted: Wanted, *, before: int | None = None, limit: int = PAGE) -> Found:
         """Return the latest events that match, of those that came before the one numbered ``before``."""
-        with self._database.read() as connection:
-            search = _Search(connection, wanted, limit)
+        with _turn, self._database.read() as connection:
+            search = _Search(connection, wanted, limit, self._clock)
             search.run(before)
             return search.found()
 
@@ -147,13 +172,16 @@ def _written(row: Row[Any]) -> Written:
 class _Search:
     """One page's search."""
 
-    def __init__(self, connection: Connection, wanted: Wanted, limit: int) -> None:
+    def __init__(self, connection: Connection, wanted: Wanted, limit: int, clock: Clock) -> None:
         self._connection = connection
         self._wanted = wanted
         self._limit = limit
+        self._clock = clock
+        self._until = clock() + PATIENCE
         self._rows: list[Row[Any]] = []
         self._looked_at = self._read = 0
         self._below: int | None = None  # where the next page begins
+        self._is_cut = False
 
     def run(self, before: int | None) -> None:
         """Look at one stretch of events after the other until there are enough, no more, or it takes too long."""
@@ -161,13 +189,14 @@ class _Search:
         below = last + 1 if before is None else min(before, last + 1)
         known = self._few()
         step = FEW if known is not None or self._wanted.says else STEP
-        while len(self._rows) <= self._limit and self._looked_at < ROWS and self._read < BODIES:
+        while len(self._rows) <= self._limit and not self._is_cut:
             seqs = self._stretch(known, first, below, step)
             if not seqs:
                 return
             self._looked_at += len(seqs)
             self._take(seqs, is_listed=known is not None)
             below = self._below = seqs[-1]
+            self._is_cut = self._looked_at >= ROWS or self._read >= BODIES or self._clock() >= self._until
         if len(self._rows) <= self._limit and not self._stretch(known, first, below, 1):
             self._below = None
 
@@ -175,15 +204,12 @@ class _Search:
         """Return the page."""
         rows = self._rows[: self._limit]
         is_full = len(self._rows) > self._limit
-        before = rows[-1].seq if is_full and rows else self._below if self._is_cut() else None
+        before = rows[-1].seq if is_full and rows else self._below if self._is_cut else None
         calls = {row.call_seq for row in rows}
         deliveries = self._connection.execute(select(delivery).where(delivery.c.call_seq.in_(calls))).all()
         events = [stored_event(row, [d for d in deliveries if d.call_seq == row.call_seq]) for row in rows]
         back_to = self._received_at(before) if before is not None and not is_full else None
         return Found(events=tuple(events), before=before, looked_at=self._looked_at, read=self._read, back_to=back_to)
-
-    def _is_cut(self) -> bool:
-        return self._below is not None and (self._looked_at >= ROWS or self._read >= BODIES)
 
     # which events come into question -------------------------------------------------------------------
     def _bounds(self) -> tuple[int, int]:
@@ -216,7 +242,8 @@ class _Search:
         elif wanted.hashes is not None:
             seqs = self._with_number(wanted.hashes)
         elif wanted.state in _BY_CALL:
-            seqs = self._of_calls(self._rare(delivery.c.call_seq, delivery.c.state, delivery.c.tenant))
+            unlogged = self._rare(call.c.seq, call.c.state, call.c.tenant).where(UNLOGGED)
+            seqs = self._of_calls(self._rare(delivery.c.call_seq, delivery.c.state, delivery.c.tenant), unlogged)
         elif wanted.state in OWN_STATES:
             own = set(self._numbers(self._rare(event.c.seq, event.c.state, event.c.tenant)))
             seqs = own if len(own) <= RARE else None
@@ -229,8 +256,8 @@ class _Search:
     def _numbers(self, query: Select[Any]) -> Sequence[int]:
         return self._connection.execute(query).scalars().all()
 
-    def _of_calls(self, query: Select[Any]) -> set[int] | None:
-        calls = self._numbers(query)
+    def _of_calls(self, *queries: Select[Any]) -> set[int] | None:
+        calls = [seq for query in queries for seq in self._numbers(query)]
         if len(calls) > RARE:
             return None
         return set(self._numbers(select(event.c.seq).where(event.c.call_seq.in_(calls))))
@@ -245,10 +272,10 @@ class _Search:
         return seqs | self._unplanned()
 
     def _marked(self, hashes: Sequence[tuple[str, str]]) -> Sequence[int]:
-        # SQLite uses the index for each of these, and for none of a list of pairs
-        any_of = or_(*(and_(mark.c.tenant == tenant, mark.c.what == what) for tenant, what in hashes))
-        latest = (mark.c.event_seq + 0).desc()  # in the column's own order it would go through all marks
-        return self._numbers(select(mark.c.event_seq).where(any_of).order_by(latest).limit(RARE))
+        asked: dict[str, Any] = {"most": RARE}
+        for i in range(TOGETHER):  # where they are fewer, the last one again
+            asked[f"tenant_{i}"], asked[f"what_{i}"] = hashes[min(i, len(hashes) - 1)]
+        return self._connection.execute(_MARKED, asked).scalars().all()
 
     def _unplanned(self) -> set[int]:
         wanted = self._wanted
@@ -282,9 +309,11 @@ class _Search:
         if says is None:
             matching = matching.limit(self._limit + 1 - len(self._rows))
         for row in self._connection.execute(matching):
-            self._read += says is not None
             if says is None or says(body_of(row)):
                 self._rows.append(row)
+            if says is not None:
+                self._read += 1
+                time.sleep(BREATH)
 
     def _conditions(self) -> list[ColumnElement[bool]]:
         wanted = self._wanted

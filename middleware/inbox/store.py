@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or
 from middleware.errors import StorageError
 from middleware.inbox.committer import Committer
 from middleware.inbox.database import open_database
-from middleware.inbox.tables import attempt, call, delivery, event, lane, logged_call
+from middleware.inbox.tables import UNLOGGED, attempt, call, delivery, event, lane, logged_call
 from middleware.metrics.counts import NOT_COUNTED, Counts
 from middleware.metrics.names import EVENTS
 
@@ -93,6 +93,7 @@ class Summary:
 
 
 OWN_STATES = ("queued", "quarantined", "replaced", "purged")  # of an event that is part of no call
+_UNDELIVERED = ("waiting", "parked", "dead", "ignored")  # of deliveries: all states but one
 _UNFINISHED_FIRST = (
     "queued",
     "waiting",
@@ -270,13 +271,19 @@ class Inbox:
     def summary(self) -> Summary:
         """Return how the inbox stands."""
         now = self.now().timestamp()
+        own = select(event.c.state, func.count()).where(event.c.state.in_(OWN_STATES)).group_by(event.c.state)
+        undelivered = select(delivery.c.state, func.count()).where(delivery.c.state.in_(_UNDELIVERED))
+        unlogged = select(call.c.state, func.count()).where(UNLOGGED).group_by(call.c.state)
+        states: Counter[str] = Counter()
         with self.database.read() as connection:
-            counted = connection.execute(
-                select(event.c.state, func.count()).where(event.c.state != "planned").group_by(event.c.state)
-            ).all()
-            counted = [*counted, *connection.execute(select(delivery.c.state, func.count()).group_by(delivery.c.state))]
-            unlogged = select(call.c.state, func.count()).where(call.c.state != "logged").group_by(call.c.state)
-            counted = [*counted, *connection.execute(unlogged)]
+            # SQLite counts all rows ten times as quickly as those with a state, and nearly all are delivered
+            states["delivered"] = connection.execute(select(func.count()).select_from(delivery)).scalar_one()
+            for state, count in connection.execute(undelivered.group_by(delivery.c.state)):
+                states[state] += count
+                states["delivered"] -= count
+            for query in (own, unlogged):
+                for state, count in connection.execute(query):
+                    states[state] += count
             queued = connection.execute(select(func.min(event.c.received_at)).where(event.c.state == "queued")).scalar()
             waiting = connection.execute(
                 select(func.min(delivery.c.due_at)).where(delivery.c.state == "waiting")
@@ -284,11 +291,8 @@ class Inbox:
             paused = connection.execute(
                 select(func.count()).select_from(lane).where(lane.c.paused_revision.is_not(None))
             ).scalar_one()
-        states: Counter[str] = Counter()
-        for state, count in counted:
-            states[state] += count
         oldest = min(filter(None, (queued, waiting)), default=now)
-        return Summary(states=dict(states), oldest_due=max(0.0, now - oldest), paused=paused)
+        return Summary(states=dict(+states), oldest_due=max(0.0, now - oldest), paused=paused)
 
     def check(self) -> None:
         """Raise ``StorageError`` unless something can be written now."""

@@ -29,6 +29,8 @@ from sqlalchemy import (
 
 metadata = MetaData()
 IN_FLIGHT = text("in_flight")  # few are
+_UNLOGGED = text("state <> 'logged'")
+UNLOGGED = text("call.state <> 'logged'")  # few are; in these words, or SQLite does not take the index for it
 NUMBER = BigInteger().with_variant(Integer, "sqlite")  # of events there may be more than Integer holds elsewhere
 
 
@@ -72,6 +74,7 @@ call = Table(
     Column("version", Integer, nullable=False, default=0),  # counts its events
     Column("state", String(16), nullable=False),  # logged; ignored or noted, which nobody writes into a CRM
     Column("reason", Text),  # why nobody does
+    Index("call_unlogged", "state", "tenant", sqlite_where=_UNLOGGED, postgresql_where=_UNLOGGED),
 )
 
 # what events of one call have in common: an id, or the contact's number, and about when

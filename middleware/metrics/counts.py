@@ -156,14 +156,19 @@ class Counts:
             Counted(name=name, labels=tuple(json.loads(ls)[1:]), value=value, at=at) for name, ls, value, at in rows
         ]
 
-    def read_past(self, span: int, seconds: float, customer: str = history.TOTAL) -> list[history.Sample]:
-        """Return what the machine has counted lately, in spans of ``history.SPANS``; raises ``sqlite3.Error``."""
+    def read_past(
+        self, span: int, seconds: float, customer: str = history.TOTAL, *, step: int | None = None
+    ) -> list[history.Sample]:
+        """Return what the machine has counted lately, in spans of ``history.SPANS`` or longer steps.
+
+        Raises ``sqlite3.Error``.
+        """
         if self._path is None:
             return []
         self.publish()
         now = self._now()
         with self._open() as database:
-            return history.read(database, span, now - seconds, now, customer)
+            return history.read(database, span, step or span, now - seconds, now, customer)
 
     def _write(
         self, added: Mapping[Key, float], gauges: Mapping[Key, float], points: Mapping[history.Point, float]

@@ -25,18 +25,19 @@ _ADD = """
 INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET value = value + excluded.value
 """
-# one search per span: customers lie side by side within each
+# one search per span: customers lie side by side within each; added up here, or a month would be 70,000 samples
 _READ = """
 WITH RECURSIVE spans (begin) AS (VALUES (:first) UNION ALL SELECT begin + :span FROM spans WHERE begin < :last)
-SELECT begin, what, outcome, bucket, value FROM spans CROSS JOIN history USING (begin)
+SELECT begin / :step * :step AS step, what, outcome, bucket, sum(value) FROM spans CROSS JOIN history USING (begin)
 WHERE span = :span AND customer = :customer
+GROUP BY step, what, outcome, bucket
 """
 Point = tuple[str, str, str, int]  # a customer, what was counted, its outcome, and a lookup's bucket, else -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How often something happened within the span that began at ``begin`` (Unix seconds)."""
+    """How often something happened within the span, or the longer step, that began at ``begin`` (Unix seconds)."""
 
     begin: int
     what: str
@@ -58,10 +59,16 @@ def add(database: sqlite3.Connection, points: Iterable[tuple[Point, float]], now
         database.execute("DELETE FROM history WHERE span = ? AND begin < ?", (span, now - kept_for))
 
 
-def read(database: sqlite3.Connection, span: int, first: float, last: float, customer: str = TOTAL) -> list[Sample]:
-    """Return what was counted between two moments (Unix seconds); ``span`` is one of ``SPANS``."""
+def read(
+    database: sqlite3.Connection, span: int, step: int, first: float, last: float, customer: str = TOTAL
+) -> list[Sample]:
+    """Return what was counted between two moments (Unix seconds), added up within each step.
+
+    ``span`` is one of ``SPANS``, ``step`` a multiple of it.
+    """
     asked = {
         "span": span,
+        "step": step,
         "first": int(first) // span * span,
         "last": int(last) // span * span,
         "customer": customer,

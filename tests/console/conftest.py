@@ -70,14 +70,22 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def console(demo_folder: Path, tmp_path: Path) -> Iterator[House]:
+def console_database() -> str | None:
+    """Return the URL of the console's database, ``None`` for the usual one; some modules want both engines."""
+    return None
+
+
+@pytest.fixture
+def console(demo_folder: Path, tmp_path: Path, console_database: str | None) -> Iterator[House]:
     """Return the house of ``tests.conftest`` with its console on, and an account for each role."""
     folder = tmp_path / "house"
     shutil.copytree(demo_folder, folder)
     for file in (folder / "customers").iterdir():
         file.write_text(file.read_text().replace(str(demo_folder), str(folder)))
     customers = {customer.id: customer for customer in build_demo(folder, now=NOW)}
-    house = House(folder, create_app(replace(load_settings(folder), console=True)), customers)
+    settings = replace(load_settings(folder), console=True)
+    settings = replace(settings, database_url=console_database or settings.database_url)
+    house = House(folder, create_app(settings), customers)
     for name, (role, customer) in PEOPLE.items():
         access_of(house).users.add(name, role, PASSWORD, customer)
     yield house

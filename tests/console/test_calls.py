@@ -1,4 +1,4 @@
-"""Calls and deliveries in the console: found, read by those who may, delivered again."""
+"""Calls and deliveries in the console, on both engines: found, read by those who may, delivered again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from tests.console.conftest import HOME, Person, SignIn, access_of
 
 KNOWN, OTHER = "+46701740605", "+46701740606"
 SAID = "Asked about the red pump."
+
+
+@pytest.fixture
+def console_database(database_url: str) -> str:
+    return database_url
 
 
 def log(house: House, number: str = KNOWN, text: str = SAID, customer: str = "nordlys", **changes: Any) -> str:

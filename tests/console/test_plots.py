@@ -48,7 +48,7 @@ def test_a_line_is_broken_where_nothing_is_known() -> None:
 def test_an_empty_plot_says_so() -> None:
     """Without numbers there are no bars and no lines, whatever the window."""
     for window in WINDOWS.values():
-        plots = draw(lambda *_: [], "acme", window, NOW)
+        plots = draw(lambda *_, **__: [], "acme", window, NOW)
         assert [plot.is_empty for plot in plots] == [True] * 4
 
 
@@ -60,7 +60,7 @@ def test_samples_fall_into_their_steps() -> None:
         Sample(begin=begin - ago, what=LOOKUPS.name, outcome="hit", bucket=2, value=1) for ago in (0, 300, 1800, 86_400)
     ]
     samples.append(Sample(begin=begin, what=EVENTS.name, outcome="accepted", bucket=-1, value=5))
-    plots = draw(lambda *_: samples, "acme", window, NOW)
+    plots = draw(lambda *_, **__: samples, "acme", window, NOW)
     hits = plots[0].series["hit"]
     assert hits[-1] == 2
     assert hits[-2] == 1

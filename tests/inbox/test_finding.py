@@ -51,7 +51,8 @@ def accept(inbox: Inbox, key: object, tenant: str = "acme", state: str = "planne
 
 def _plan(inbox: Inbox, event_id: str, tenant: str, state: str) -> None:
     mine = event.c.id == event_id
-    values: dict[str, Any] = {"id": event_id, "tenant": tenant, "key": event_id, "version": 1, "state": "logged"}
+    call_state = state if state == "noted" else "logged"
+    values: dict[str, Any] = {"id": event_id, "tenant": tenant, "key": event_id, "version": 1, "state": call_state}
     with inbox.database.write(tenant) as connection:
         (call_seq,) = connection.execute(call.insert().values(values).returning(call.c.seq)).one()
         connection.execute(event.update().where(mine).values(state="planned", call_seq=call_seq))
@@ -59,8 +60,9 @@ def _plan(inbox: Inbox, event_id: str, tenant: str, state: str) -> None:
         what = inbox.hash_mark(tenant, f"contact {NUMBER}")
         if state == "dead":
             connection.execute(mark.insert().values(tenant=tenant, what=what, begin=0.0, end=0.0, event_seq=seq))
-        row = {"call_seq": call_seq, "tenant": tenant, "channel": "crm", "state": state, "due_at": 0.0}
-        connection.execute(delivery.insert().values(row))
+        if call_state == "logged":
+            row = {"call_seq": call_seq, "tenant": tenant, "channel": "crm", "state": state, "due_at": 0.0}
+            connection.execute(delivery.insert().values(row))
 
 
 def pages(inbox: Inbox, wanted: Wanted, limit: int = 50) -> list[list[str]]:
@@ -102,11 +104,32 @@ def test_a_page_ends_after_so_many_and_says_where(inbox: Inbox) -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_a_page_takes_no_longer_than_it_may(inbox: Inbox) -> None:
+    """However slow the machine is, a page ends when its time is up, has looked at something, and has the next go on."""
+    for key in range(5):
+        accept(inbox, key)
+    clock = count(step=finding.PATIENCE)
+    finder = Finder(inbox, clock=lambda: next(clock))
+    found = [finder.find(Wanted(says=lambda _: False))]
+    while found[-1].before is not None:
+        found.append(finder.find(Wanted(says=lambda _: False), before=found[-1].before))
+    assert [page.looked_at for page in found] == [2, 2, 1]
+    assert found[0].back_to is not None
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
-    "wanted", [{"state": "dead"}, {"state": "dead", "tenant_id": "acme"}, {"state": "quarantined"}]
+    "wanted",
+    [
+        {"state": "dead"},
+        {"state": "dead", "tenant_id": "acme"},
+        {"state": "quarantined"},
+        {"state": "ignored"},
+        {"state": "noted", "tenant_id": "acme"},
+    ],
 )
 def test_what_is_rare_is_found_however_old_it_is(inbox: Inbox, wanted: dict[str, str]) -> None:
-    """Dead letters and quarantined events are on the first page behind more events than a page looks at."""
+    """What few events are, as dead letters, is on the first page behind more events than a page looks at."""
     old = accept(inbox, "old", state=wanted["state"])
     for key in range(10):
         accept(inbox, key)

@@ -51,6 +51,18 @@ def test_what_happened_is_kept_by_span(counts: Counts, time: Time) -> None:
     assert [s.outcome for s in counts.read_past(300, 0)] == ["miss"], "only what is asked for"
 
 
+def test_longer_steps_have_what_their_spans_have(counts: Counts, time: Time) -> None:
+    """Within a step what differs in nothing but its span is one number, and nothing of another step is in it."""
+    for minutes in (0, 5, 55, 60):
+        time.now = BEGIN + minutes * 60
+        counts.looked_up("acme", "hit", "fresh", 0.002)
+        counts.publish()
+    assert [(s.begin, s.value) for s in counts.read_past(300, DAY, "acme", step=3600)] == [
+        (BEGIN, 3),
+        (BEGIN + 3600, 1),
+    ]
+
+
 def test_events_are_kept_by_outcome(counts: Counts) -> None:
     """Whoever sent them, events of one outcome are one number."""
     counts.add(EVENTS, "acme", "calllog", "accepted")

@@ -14,6 +14,7 @@ from middleware.console.section import Section
 from middleware.monitoring.alarms import KINDS, Ledger, StoredAlarm
 from middleware.monitoring.condition import Condition, condition_of, free_bytes
 
+MOST = 50  # alarms, and troubles: nobody reads more, and every browser asks for them four times a minute
 section = Section("overview", __name__, title="Overview", roles=ALL, at_root=True)
 
 
@@ -34,14 +35,16 @@ def page(viewer: Viewer) -> ResponseReturnValue:
     condition = condition_of(parts.inbox)
     is_customer = viewer.role is Role.CUSTOMER
     raised = [] if is_customer else [alarm for alarm in Ledger(parts.inbox).list_alarms() if alarm.is_raised]
+    troubles = _troubles(viewer, condition)
     return render_template(
         "console/overview.html",
         section=section,
         condition=None if is_customer else condition,
         free=free_bytes(parts.settings.data),
         version=__version__,
-        alarms=[_alarm(alarm) for alarm in raised],
-        troubles=_troubles(viewer, condition),
+        alarms=[_alarm(alarm) for alarm in raised[:MOST]],
+        troubles=troubles[:MOST],
+        left_out=max(0, len(raised) - MOST) + max(0, len(troubles) - MOST),
     )
 
 
@@ -50,7 +53,7 @@ def _alarm(alarm: StoredAlarm) -> dict[str, object]:
 
 
 def _troubles(viewer: Viewer, condition: Condition) -> list[Trouble]:
-    """Return what is wrong with customers that he may see."""
+    """Return what is wrong with customers that he may see, what is most first."""
     tenants = current_app.extensions["m8crm"].tenants
     found = [
         Trouble(about=customer, words=f"The configuration is not valid: {'; '.join(problem.problems)}")
@@ -68,6 +71,7 @@ def _troubles(viewer: Viewer, condition: Condition) -> list[Trouble]:
         (condition.dead, "calls could not be written into the CRM", "dead"),
         (condition.lost, "recordings are lost", ""),
     ):
-        seen = {name: n for name, n in counts.items() if viewer.may_see(name)}
-        found += [Trouble(about=name, words=f"{n} {words}.", state=state) for name, n in seen.items()]
+        most = sorted(counts.items(), key=lambda item: -item[1])
+        seen = [(name, n) for name, n in most if viewer.may_see(name)]
+        found += [Trouble(about=name, words=f"{n} {words}.", state=state) for name, n in seen]
     return found

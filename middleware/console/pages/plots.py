@@ -24,7 +24,7 @@ _ORDER = {
     EVENTS.name: ("accepted", "duplicate", "quarantined", "refused"),
     DELIVERY_ATTEMPTS.name: ("delivered", "retry", "wait", "parked", "dead", "paused", "ignored"),
 }
-ReadPast = Callable[[int, float, str], list[Sample]]
+ReadPast = Callable[..., list[Sample]]  # as ``Counts.read_past``
 _QUANTILES = {"half of the lookups": 0.5, "95 of 100": 0.95, "99 of 100": 0.99}
 
 
@@ -75,7 +75,7 @@ def page(viewer: Viewer) -> ResponseReturnValue:
 
 def draw(read_past: ReadPast, customer: str, window: Window, now: datetime) -> list[Plot]:
     """Return the plots of a window that ends now."""
-    samples = read_past(window.span, window.seconds, customer)
+    samples = read_past(window.span, window.seconds, customer, step=window.step)
     last = int(now.timestamp()) // window.step * window.step
     begins = range(last - window.seconds + window.step, last + 1, window.step)
     moments = [datetime.fromtimestamp(begin, UTC) for begin in begins]
@@ -95,8 +95,7 @@ def draw(read_past: ReadPast, customer: str, window: Window, now: datetime) -> l
 def _by_outcome(samples: Iterable[Sample], what: str, begins: range, step: int) -> dict[str, Sequence[float]]:
     found: dict[str, list[float]] = {}
     for sample in samples:
-        place = _place(sample, begins, step)
-        if sample.what == what and place is not None:
+        if sample.what == what and (place := _place(sample, begins, step)) is not None:
             found.setdefault(sample.outcome, [0.0] * len(begins))[place] += sample.value
     order = _ORDER[what]
     known = {name: i for i, name in enumerate(order)}
@@ -111,8 +110,7 @@ def _colours(what: str, found: Iterable[str]) -> dict[str, int]:
 def _latencies(samples: Iterable[Sample], begins: range, step: int) -> dict[str, list[float | None]]:
     buckets = [[0.0] * (len(LOOKUP_SECONDS.bounds) + 1) for _ in begins]
     for sample in samples:
-        place = _place(sample, begins, step)
-        if sample.what == LOOKUPS.name and place is not None:
+        if sample.what == LOOKUPS.name and (place := _place(sample, begins, step)) is not None:
             buckets[place][sample.bucket] += sample.value
     seconds = {name: [quantile(one, share) for one in buckets] for name, share in _QUANTILES.items()}
     return {name: [None if one is None else 1000 * one for one in values] for name, values in seconds.items()}

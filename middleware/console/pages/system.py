@@ -13,6 +13,7 @@ from middleware.monitoring.alarms import Ledger, StoredAlarm
 from middleware.monitoring.system import describe
 from middleware.monitoring.tell import Failures, Teller
 
+MOST = 200  # alarms
 section = Section("system", __name__, title="System", roles=HOSTER)
 
 
@@ -38,13 +39,14 @@ def try_alarm(viewer: Viewer) -> ResponseReturnValue:
 
 def _page(tried: Failures) -> ResponseReturnValue:
     parts = current_app.extensions["m8crm"]
-    found = describe(parts.inbox, parts.settings)
+    found, alarms = describe(parts.inbox, parts.settings), Ledger(parts.inbox).list_alarms()
     return render_template(
         "console/system.html",
         section=section,
         system=found,
         retention={**found.retention, "the audit log": audit.KEPT_FOR},
-        alarms=[(alarm, alarm.document()["text"]) for alarm in Ledger(parts.inbox).list_alarms()],
         tried=tried,
+        alarms=[(alarm, alarm.document()["text"]) for alarm in alarms[:MOST]],
+        left_out=max(0, len(alarms) - MOST),
         is_told=bool(parts.settings.alarm_url or parts.settings.alarm_command),
     )

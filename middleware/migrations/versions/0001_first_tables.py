@@ -27,6 +27,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("id"),
         if_not_exists=True,
     )
+    op.create_index(
+        "call_unlogged",
+        "call",
+        ["state", "tenant"],
+        sqlite_where=sa.text("state <> 'logged'"),
+        postgresql_where=sa.text("state <> 'logged'"),
+        if_not_exists=True,
+    )
     op.create_table(
         "lane",
         sa.Column("tenant", sa.String(length=63), nullable=False),
