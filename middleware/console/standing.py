@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from middleware.inbox.store import Inbox
 from middleware.inbox.tables import attempt, delivery, event, lane
 
 UNFINISHED = ("waiting", "parked", "dead")
 _LATEST = 20  # unfinished calls of a kind that are asked for their last error
+_LAST_EVENT = select(event.c.received_at).where(event.c.tenant == bindparam("of")).order_by(event.c.seq.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +118,7 @@ def _failure(connection: Connection, customer: str, name: str) -> Failure | None
 
 
 def _last_event(connection: Connection, customer: str) -> datetime | None:
-    latest = select(event.c.received_at).where(event.c.tenant == customer).order_by(event.c.seq.desc()).limit(1)
-    at = connection.execute(latest).scalar()
+    at = connection.execute(_LAST_EVENT, {"of": customer}).scalar()
     return datetime.fromtimestamp(at, UTC) if at is not None else None
 
 
