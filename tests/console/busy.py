@@ -86,6 +86,8 @@ class Busy:
             ],
             "customer.page": [Place(f"customer/{one}") for one in ("nordlys", "harbour", "nova", "broken")],
             "customer.connect": [Place("customer/nova/connect", {"crm": "hubspot"})],
+            "customer.disconnect": [Place("customer/nova/disconnect", {"crm": "hubspot"})],
+            "customer.build_index": [Place("customer/nordlys/index", {"crm": "sql"})],
             "customer.change": [Place("customer/nordlys/settings", {"region": "XX"})],
             "customer.add_secret": [Place("customer/nordlys/secret", {"receiver": "pbx"})],
             "customer.revoke_secret": [Place("customer/nordlys/secret/revoke", {"receiver": "pbx", "digits": "0"})],
@@ -94,7 +96,9 @@ class Busy:
             "plots.page": [Place("plots"), Place("plots?customer=nordlys&window=30d")],
             "adapters.page": [Place("adapters")],
             "system.page": [Place("system")],
+            "system.try_alarm": [Place("system/alarm", {"ask": "1"})],
             "audit.page": [Place("audit")],
+            "nowhere.page": [Place("nowhere/at/all")],
             "signing_in.link": [Place("link/none")],
             "signing_in.enter": [Place("link/none", {"ask": "1"})],
             "signing_in.sign_out": [Place("sign-out", {"ask": "1"})],  # from here on nobody has signed in

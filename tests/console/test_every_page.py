@@ -15,7 +15,8 @@ from tests.conftest import House
 from tests.console.conftest import HOME, SignIn, access_of
 from tests.console.test_calls import KNOWN, SAID, log, quarantined, search
 
-WITHOUT = ("console.static", "console.openid", "console.signing_in.page")  # who is here has signed in
+# who is here has signed in, and is somewhere
+WITHOUT = ("console.static", "console.openid", "console.signing_in.page", "console.nowhere")
 # what each page has to say of what is stored, by its endpoint: a new page is one line here
 SAYS = {
     "overview.page": "1 calls could not be written into the CRM",
