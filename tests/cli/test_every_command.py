@@ -35,7 +35,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     wanted += ",lookup,trace,cache forget,trigger"
     wanted += ",events list,events show,events retry,events edit,adapters,export,forget"
     wanted += ",recordings list,recordings revoke,recordings fetch,alarms list,alarms test,metrics"
-    wanted += ",tenant connect,tenant disconnect,tokens rotate"
+    wanted += ",tenant set,tenant connect,tenant disconnect,tokens rotate"
     wanted += ",database status,database upgrade,adapter new,adapter check,adapter record,adapter try"
     wanted += ",index status,index build,index drop"
     wanted += ",system"
