@@ -5,15 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 import requests
 
 from tests.promises.proxy import run_haproxy
-
-
-EVENTS = 10  # one may come in one piece, whatever its sender does
 
 
 class Machine(ThreadingHTTPServer):
@@ -22,6 +19,7 @@ class Machine(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), self._handler())
         self.asked: list[str] = []
+        self.begun = Event()
 
     def _handler(machine) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has a self of its own
         class Handler(BaseHTTPRequestHandler):
@@ -31,6 +29,7 @@ class Machine(ThreadingHTTPServer):
                 self.end_headers()
 
             def do_POST(self) -> None:
+                machine.begun.set()
                 self.rfile.read(int(self.headers["Content-Length"]))  # or the proxy sees a reset, and no empty answer
                 machine.asked.append(self.path)
                 self.close_connection = True
@@ -62,11 +61,12 @@ def test_people_come_in_and_strangers_see_no_health(machine: Machine) -> None:
 def test_what_a_person_does_is_sent_once(machine: Machine) -> None:
     """A form that a machine took and did not answer is not sent again; an event is, and is one call."""
     with run_haproxy([machine.server_port] * 3) as port:
-        for path in ("/-/console/mute", *["/mute"] * EVENTS):
+        for path in ("/-/console/mute", "/mute"):
+            machine.begun.clear()
             with socket.create_connection(("127.0.0.1", port), timeout=5) as sender:
-                sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                for piece in (f"POST {path} HTTP/1.1\r\nHost: m8crm\r\nContent-Length: 2\r\n\r\n", "x", "y"):
-                    sender.sendall(piece.encode())  # as the network delivers them
+                sender.sendall(f"POST {path} HTTP/1.1\r\nHost: m8crm\r\nContent-Length: 1\r\n\r\n".encode())
+                machine.begun.wait(0.5)  # where the proxy hands on what has come so far, as it does for people
+                sender.sendall(b"x")
                 assert sender.recv(100).startswith(b"HTTP/1.1 502 ")
     assert machine.asked.count("/-/console/mute") == 1
-    assert machine.asked.count("/mute") >= 2 * EVENTS
+    assert machine.asked.count("/mute") > 1
