@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -73,7 +74,7 @@ def _iter_events(parts: Parts, filters: dict[str, Any], limit: int = 200) -> Ite
     from middleware.inbox.finding import Finder
     from middleware.receivers.masked import pretty_body
 
-    wanted = wanted_of(Asked(**filters), parts.inbox, parts.tenants, pretty_body)
+    wanted = wanted_of(Asked(**filters), parts.inbox, parts.tenants, partial(pretty_body, indent=None))
     before: int | None = None
     while True:
         found = Finder(parts.inbox).find(wanted, before=before, limit=limit)

@@ -28,8 +28,10 @@ def is_mender(viewer: Viewer) -> bool:
     return viewer.role is not Role.CARE and not viewer.is_reader
 
 
-def readable(viewer: Viewer, raw: bytes, content_type: str, *, is_asked_for: bool = False) -> str | None:
-    """Return a body as he may read it: masked unless he asks for it and may."""
+def readable(
+    viewer: Viewer, raw: bytes, content_type: str, *, is_asked_for: bool = False, indent: int | None = 2
+) -> str | None:
+    """Return a body as he may read it: masked unless he asks for it and may; to be searched without an ``indent``."""
     if viewer.is_reader:
         return None
-    return (pretty_body if is_asked_for and is_mender(viewer) else mask_body)(raw, content_type)
+    return (pretty_body if is_asked_for and is_mender(viewer) else mask_body)(raw, content_type, indent=indent)

@@ -22,22 +22,25 @@ _WORDS = re.compile(r"[A-Za-z][A-Za-z_/ -]{0,39}")
 _LARGEST = 10**15  # a moment in milliseconds has 13 digits
 
 
-def mask_body(raw: bytes, content_type: str) -> str:
-    """Return the body as JSON with its fields, and dots in the place of what may be anybody's."""
+def mask_body(raw: bytes, content_type: str, *, indent: int | None = 2) -> str:
+    """Return the body as JSON with its fields, and dots in the place of what may be anybody's.
+
+    Without an ``indent`` it is one line, which takes a tenth of the time.
+    """
     try:
         document = read_document(raw, content_type)
     except UnreadableBody:
         return f"({len(raw)} bytes that cannot be read)"
-    return json.dumps(_mask(document, is_shown=False), indent=2, ensure_ascii=False)
+    return json.dumps(_mask(document, is_shown=False), indent=indent, ensure_ascii=False)
 
 
-def pretty_body(raw: bytes, content_type: str) -> str:
-    """Return the body so that a person can read it: JSON with its lines indented, else as it came."""
+def pretty_body(raw: bytes, content_type: str, *, indent: int | None = 2) -> str:
+    """Return the body so that a person can read it: JSON with its lines indented, or as one, else as it came."""
     text = raw.decode(errors="replace")
     if "form" in content_type:
         return text
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False).encode(errors="replace").decode()
+        return json.dumps(json.loads(text), indent=indent, ensure_ascii=False).encode(errors="replace").decode()
     except (ValueError, RecursionError):
         return text
 

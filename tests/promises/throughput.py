@@ -27,7 +27,12 @@ ROUNDS, SECONDS, CLIENTS = 3, 3.0, 16
 GROWS = 1.2  # times as many with two processes as with one
 WARM = 3.0  # seconds until processes that were started have nothing more to load
 ONE = "one"  # the only customer of the control: his calls are written in turn
-_LEFT = "SELECT count(*) FROM event LEFT JOIN delivery ON delivery.call_seq = event.call_seq WHERE finished_at IS NULL"
+POLL = 0.1  # seconds between two looks at what is left, which cost as much as some deliveries
+# no more than one row is looked for, by an index, however many calls there have been
+_IS_LEFT = (
+    "SELECT EXISTS (SELECT 1 FROM event WHERE state = 'queued')"
+    " OR EXISTS (SELECT 1 FROM delivery WHERE state = 'waiting')"
+)
 
 
 def measure(database: str, *, rounds: int = ROUNDS, calls: int = CALLS) -> list[Figure]:
@@ -53,15 +58,16 @@ def _deliveries(database: str, rounds: int, calls: int) -> Figure:
                         first += most
     grown, control = ratios(rates["all 2"], rates["all 1"]), ratios(rates[f"{ONE} 4"], rates[f"{ONE} 1"])
     told = "; ".join(f"{workers}: {spread(rates[f'all {workers}'], digits=0)}" for workers in PROCESSES)
+    grows = database != "sqlite"  # which has one writer at a time: another process is there for when one dies
     return Figure(
         what=f"calls delivered a second by so many workers, {CUSTOMERS} customers, two requests of"
         f" {CRM_SECONDS * 1000:g} ms each, {database}",
         figure=f"{told}; two beside one {spread(grown, digits=2)} times",
-        goal=f"two ≥ {GROWS:g} times one",
-        reached=median(grown) >= GROWS,
+        goal=f"two ≥ {GROWS:g} times one" if grows else "",
+        reached=median(grown) >= GROWS if grows else None,
         control=f"one customer, whose calls are written in turn: {spread(rates[f'{ONE} 1'], '/s', 0)}, by four workers"
         f" {spread(control, digits=2)} times",
-        control_reached=median(control) >= GROWS,
+        control_reached=median(control) >= GROWS if grows else None,
         samples=rates,
     )
 
@@ -77,8 +83,8 @@ def _rate(machine: Installation, url: str, workers: int, whose: Sequence[str], f
             senders.wait_for(most)
         begin = monotonic()
         _send_all(machine, names, signal.SIGCONT)
-        while read(url, _LEFT)[0]:
-            sleep(0.05)
+        while read(url, _IS_LEFT)[0]:
+            sleep(POLL)
         return most / (monotonic() - begin)
 
 

@@ -76,7 +76,7 @@ def wanted_by(viewer: Viewer, form: dict[str, str]) -> Wanted:
 
 
 def _read(viewer: Viewer, raw: bytes, content_type: str) -> str:
-    return readable(viewer, raw, content_type, is_asked_for=True) or ""
+    return readable(viewer, raw, content_type, is_asked_for=True, indent=None) or ""
 
 
 def _moment(name: str, text: str) -> datetime | None:
