@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, abort, g, render_template, request
@@ -111,6 +112,8 @@ def _shared() -> dict[str, Any]:
 def _dress(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    # statements and forms leave cycles: a page clears its own few away, or a lookup would wait for those of a hundred
+    gc.collect(0)
     return set_cookie(response)
 
 
