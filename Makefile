@@ -24,7 +24,7 @@ bench: $(VENV)/installed-test  ## print the figures
 	$(BIN)/python -m benchmarks
 
 promises: $(VENV)/installed-test  ## print what is promised, and whether it is kept
-	$(BIN)/python -m tests.promises $(ARGS)
+	$(BIN)/python -m tests.promises --write docs/promises-table.rst $(ARGS)
 
 screenshots: $(VENV)/installed-test  ## take the pictures of the console anew, for docs/
 	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest -q -p no:randomly tests/console/test_browser_screenshots.py

@@ -1,6 +1,7 @@
 """Prints the promises that have a figure, each with its goal and a control that must fail.
 
-``python -m tests.promises [P1 …] [--full] [--database sqlite] [--json | --rst]``; docs/promises.rst tells more.
+``python -m tests.promises [P1 …] [--full] [--database sqlite] [--json | --rst] [--write FILE]``; docs/promises.rst
+tells more.
 The status is 1 when a promise was not kept or a control kept it.
 """
 
@@ -10,6 +11,8 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 
 from benchmarks.table import FAIL, VOID, Figure, dump_json, dump_rst, say, show
 from tests.promises import broken_files, copies, fair, lost, machines, once, outage, restarts, throughput
@@ -41,6 +44,7 @@ def main() -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
     form.add_argument("--rst", action="store_true", help="as docs/promises.rst holds it")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there, too, as a page")
     options = parser.parse_args()
     if unknown := set(options.names) - set(PROMISES):
         parser.error(f"no promise is called {' or '.join(sorted(unknown))}")
@@ -50,6 +54,8 @@ def main() -> None:
         for database in options.database or DATABASES:
             say(f"{name}, {database} …")
             figures += PROMISES[name](database, options.full)
+    if options.write:
+        options.write.write_text(_page(figures))
     if options.json:
         sys.stdout.write(dump_json(figures))
     elif options.rst:
@@ -57,6 +63,12 @@ def main() -> None:
     else:
         show(figures)
     sys.exit(any(figure.verdict in {FAIL, VOID} for figure in figures))
+
+
+def _page(figures: list[Figure]) -> str:
+    title, command = "Promises, as they were measured last", " ".join(["python -m tests.promises", *sys.argv[1:]])
+    told = f"By ``{command}``, on {datetime.now(UTC):%Y-%m-%d}; promises.rst tells more."
+    return "\n".join([title, "=" * len(title), "", told, "", dump_rst(figures)])
 
 
 if __name__ == "__main__":

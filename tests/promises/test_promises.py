@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.table import PASS, Figure
 from tests.promises import copies, lost, once, restarts
+from tests.promises.__main__ import main
 from tests.promises.databases import DATABASES
 
 pytestmark = pytest.mark.timeout(300)
@@ -41,3 +44,17 @@ def test_copies_are_one_event(database: str) -> None:
 def test_restarts_fail_no_request() -> None:
     """SIGHUP, SIGUSR2 and socket activation fail no request."""
     assert_kept(restarts.measure("sqlite", restarts=1))
+
+
+def test_the_table_is_written_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever measures gets a page with what was asked, when, and every figure, also of promises that were broken."""
+    broken = Figure(what="P0 nothing is lost", figure="3 lost", goal="0 lost", reached=False)
+    monkeypatch.setattr("tests.promises.__main__.PROMISES", {"P0": lambda _database, _is_full: [broken]})
+    monkeypatch.setattr("sys.argv", ["promises", "P0", "--database", "sqlite", "--write", str(tmp_path / "table.rst")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    page = (tmp_path / "table.rst").read_text()
+    assert ended.value.code
+    assert "P0 --database sqlite" in page
+    assert "3 lost" in page
+    assert "FAIL" in page
