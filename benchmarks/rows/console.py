@@ -28,7 +28,7 @@ from benchmarks.table import Figure, ratios, say, spread
 from middleware.console.states import STATES
 from middleware.inbox.database import open_database
 from middleware.receivers.masked import mask_body
-from tests.postgres import PostgresServer
+from tests.promises.databases import new_database
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
 DATABASE = os.environ.get("BENCH_DATABASE", "sqlite")
@@ -103,7 +103,7 @@ def measure(rounds: int) -> list[Figure]:
         stub = stack.enter_context(run_stub())
         for i in range(CUSTOMERS):
             add_customer(folder, customer_of(i), stub.url("crm"), adapter=CHANNEL)
-        database_url = stack.enter_context(_database(folder))
+        database_url = stack.enter_context(new_database(DATABASE, folder))
         begin = time.perf_counter()
         past = write_past(folder, database_url, events=EVENTS, customers=CUSTOMERS)
         say(f"console: {EVENTS:,} events were written in {time.perf_counter() - begin:.0f} s")
@@ -115,19 +115,6 @@ def measure(rounds: int) -> list[Figure]:
         figures = [_speed(took, _naive(database_url, past))]
         figures += _lookups(server, browser, rounds)
     return figures
-
-
-@contextmanager
-def _database(folder: Path) -> Iterator[str]:
-    """Return the URL of an empty database; a PostgreSQL runs while the block does."""
-    if DATABASE == "sqlite":
-        yield f"sqlite:///{folder / 'm8crm.db'}"
-        return
-    server = PostgresServer(is_durable=True)
-    try:
-        yield server.url(server.create_database())
-    finally:
-        server.remove()
 
 
 def _asked_for(past: Past) -> list[Page]:

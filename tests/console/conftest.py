@@ -25,6 +25,7 @@ from middleware.tenants.registry import Tenants
 from middleware.tenants.tenant import Tenant
 from middleware.web.inline import InlineWorker
 from tests.conftest import NOW, House
+from tests.oauth.provider import Provider, start
 from tests.web.serving import served
 
 PASSWORD = "a long enough password"
@@ -162,3 +163,13 @@ def open_page(browser: Browser, place: str) -> Iterator[OpenPage]:
     for context in browser.contexts:
         context.close()
     assert not wrong
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """Run a CRM that authorises by OAuth2."""
+    provider = Provider()
+    server = start(provider)
+    yield provider
+    server.shutdown()
+    server.server_close()

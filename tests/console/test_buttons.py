@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +18,7 @@ from tests.cli.test_index import QUERIES
 from tests.conftest import House
 from tests.console.conftest import HOME, SignIn, access_of
 from tests.oauth.acme import AcmeAdapter, add_customer
-from tests.oauth.provider import Provider, start
+from tests.oauth.provider import Provider
 
 ONE, SYSTEM = f"{HOME}/customer/nordlys", f"{HOME}/system"
 
@@ -73,15 +72,6 @@ def test_buttons_of_a_customer_are_not_everybodys(console: House, signed_in: Sig
     assert ada.post(f"{HOME}/customer/nobody/{button}", crm="sql").status_code == 404
     assert ada.client.post(f"{ONE}/{button}", data={"crm": "sql"}).status_code == 400, "no form of ours"
     assert {action for action, _, _ in actions(console)} == {"signed in"}
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    server = start(provider)
-    yield provider
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_connection_is_ended(

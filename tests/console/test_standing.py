@@ -19,7 +19,7 @@ from middleware.tenants import config, registry
 from tests.conftest import KEY, NOW, House
 from tests.console.conftest import HOME, SignIn
 from tests.oauth.acme import AcmeAdapter, add_customer
-from tests.oauth.provider import Provider, start
+from tests.oauth.provider import Provider
 
 T = NOW.timestamp()
 
@@ -100,15 +100,6 @@ def test_a_crm_that_is_left_alone_is_told(console: House, signed_in: SignIn) -> 
     assert "left alone until" in cleo.get(f"{HOME}/customer/nordlys").text
     console.parts.counts.set(BREAKER_OPEN_UNTIL, now - 1, "nordlys", "sql")
     assert "left alone until" not in cleo.get(f"{HOME}/customer/nordlys").text
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    server = start(provider)
-    yield provider
-    server.shutdown()
-    server.server_close()
 
 
 def test_customer_care_connects_a_crm(
