@@ -36,7 +36,7 @@ _CALLS_OF = (
     .distinct()
     .order_by(event.c.call_seq)
 )
-_NEW_CALL = call.insert().returning(call.c.seq)
+NEW_CALL = call.insert().returning(call.c.seq)
 _NEW_MARKS = mark.insert()
 
 
@@ -129,7 +129,7 @@ class Meeting:
 
     def _begin(self, key: str) -> int:
         new = {"id": secrets.token_hex(12), "key": key, "state": "noted", "version": 0}
-        call_seq = int(self._connection.execute(_NEW_CALL, {"tenant": self._tenant_id, **new}).scalar_one())
+        call_seq = int(self._connection.execute(NEW_CALL, {"tenant": self._tenant_id, **new}).scalar_one())
         self.touched.add(call_seq)
         return call_seq
 

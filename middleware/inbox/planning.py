@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from middleware.inbox.calls import Heard
-from middleware.inbox.meeting import BusyError, Hear, Meeting
+from middleware.inbox.meeting import NEW_CALL, BusyError, Hear, Meeting
 from middleware.inbox.store import Inbox, StoredCall, bodies_of, body_of
 from middleware.inbox.tables import call, delivery, event, lane
 
@@ -27,7 +27,6 @@ _QUEUED = (
     .limit(bindparam("most"))
 )
 _CLAIM = update(event).where(event.c.seq == bindparam("the_event"), event.c.state == "queued")
-_NEW_CALL = call.insert().returning(call.c.seq)
 _CALL = select(call.c.id, call.c.key).where(call.c.seq == bindparam("the_call"))
 _NEXT_VERSION = update(call).where(call.c.seq == bindparam("the_call")).values(version=call.c.version + 1)
 _DELIVERY = select(delivery).where(
@@ -112,7 +111,7 @@ class Planner:
         plan = decide(stored)
         new = {"id": stored.id, "tenant": row.tenant, "key": row.key, "version": 1}
         values = {"state": plan.state, "reason": plan.reason, **new}
-        call_seq = int(connection.execute(_NEW_CALL, values).scalar_one())
+        call_seq = int(connection.execute(NEW_CALL, values).scalar_one())
         self._claim(connection, row, call_seq=call_seq, reason=_remark(heard))
         meeting.leave_marks(row, heard)
         for channel, due_at in plan.channels.items():

@@ -25,7 +25,7 @@ from middleware.tenants.registry import Tenants
 from middleware.tenants.tenant import Tenant
 from middleware.web.inline import InlineWorker
 from tests.conftest import NOW, House
-from tests.oauth.provider import Provider, start
+from tests.oauth.provider import Provider, run_provider
 from tests.web.serving import served
 
 PASSWORD = "a long enough password"
@@ -168,8 +168,5 @@ def open_page(browser: Browser, place: str) -> Iterator[OpenPage]:
 @pytest.fixture
 def provider() -> Iterator[Provider]:
     """Run a CRM that authorises by OAuth2."""
-    provider = Provider()
-    server = start(provider)
-    yield provider
-    server.shutdown()
-    server.server_close()
+    with run_provider() as provider:
+        yield provider

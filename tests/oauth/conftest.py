@@ -16,7 +16,7 @@ from middleware.oauth.grants import Grant, Grants
 from middleware.oauth.protocol import Granted, Protocol
 from middleware.oauth.tokens import StoredTokens
 from middleware.oauth.vault import Vault
-from tests.oauth.provider import Provider, start
+from tests.oauth.provider import Provider, run_provider
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -78,11 +78,8 @@ class Desk:
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    provider = Provider()
-    server = start(provider)
-    yield provider
-    server.shutdown()
-    server.server_close()
+    with run_provider() as provider:
+        yield provider
 
 
 def _desk(url: str, tmp_path: Path, provider: Provider) -> Iterator[Desk]:

@@ -7,6 +7,8 @@ import hashlib
 import json
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -169,13 +171,16 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def start(provider: Provider) -> _Server:
-    """Serve on a port of its own until the server is shut down."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+@contextmanager
+def run_provider() -> Iterator[Provider]:
+    """Serve on a port of its own while the block runs."""
+    provider, server = Provider(), _Server(("127.0.0.1", 0), _Handler)
     server.provider = provider
     provider.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    return server
+    yield provider
+    server.shutdown()
+    server.server_close()
 
 
 def _flat(query: str) -> dict[str, str]:
