@@ -79,9 +79,17 @@ def run_stub(core: str | None = LOAD_CORE) -> Iterator[Stub]:
 
 @contextmanager
 def run_m8crm(
-    folder: Path, *, core: str | None = SERVER_CORE, workers: int = 1, environ: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    core: str | None = SERVER_CORE,
+    workers: int = 1,
+    environ: Mapping[str, str] | None = None,
+    with_console: bool = False,
 ) -> Iterator[Server]:
-    """Run m8crm under the product's own gunicorn settings; ``folder`` holds ``customers/`` and all data."""
+    """Run m8crm under the product's own gunicorn settings; ``folder`` holds ``customers/`` and all data.
+
+    ``with_console`` it is all that ``m8crm serve --web`` runs, on the same core.
+    """
     port = free_port()
     plugin = folder / "plugin" / "benchmarks-1.dist-info"
     plugin.mkdir(parents=True, exist_ok=True)
@@ -93,9 +101,11 @@ def run_m8crm(
         "M8CRM_DATA": str(folder),
         "M8CRM_CUSTOMERS": str(folder / "customers"),
         "M8CRM_DELIVERY": "false",
+        "M8CRM_CONSOLE": str(with_console).lower(),
         "PYTHONPATH": os.pathsep.join([str(plugin.parent), str(ROOT)]),
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app"]
+    gunicorn = ["gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app"]
+    command = [sys.executable, "-m", *(["middleware.cli", "serve", "--web"] if with_console else gunicorn)]
     begin = time.perf_counter()
     with _process(_pinned(core, command), env={**settings, **(environ or {})}) as process:
         yield _ready(process, port, begin)

@@ -16,6 +16,7 @@ from flask import Flask, Response, g
 
 from middleware import __version__, failpoints
 from middleware.console.access import build_access
+from middleware.console.apart import Apart, answer_for_others
 from middleware.console.mount import mount as mount_console
 from middleware.crm.account import Accounts
 from middleware.crm.oauth import OAuthClient
@@ -264,7 +265,15 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     app.register_blueprint(oauth.blueprint)
     app.register_blueprint(docs.blueprint)
     if settings.console:
-        mount_console(app, build_access(parts.inbox, parts.key), build_trial(parts), _openid(parts))
+        apart = Apart(settings.console_url, parts.key) if settings.console_url else None
+        mount_console(app, build_access(parts.inbox, parts.key), build_trial(parts), _openid(parts), apart)
+    return app
+
+
+def create_console() -> Flask:
+    """Return the WSGI application of the process that has the console's pages."""
+    app = create_app()
+    answer_for_others(app, app.extensions["m8crm"].key)
     return app
 
 

@@ -36,7 +36,8 @@ class Settings:
     oldest due call may wait.  ``alarm_disk``: bytes that must be left on the disk of ``data``.
     ``attempt``: seconds that one try to write a call into a CRM may take.  ``lease``: seconds after which another
     worker goes on with what a silent one has begun.  ``token_keys``: the file with the keys of the OAuth2 tokens in
-    the database.  ``console``: whether there are pages for people; ``oidc_…``: the OpenID Connect provider whose
+    the database.  ``console``: whether there are pages for people; ``console_url``: where the process is that has
+    them, if it is another one; ``oidc_…``: the OpenID Connect provider whose
     people may sign in there, and which value of which claim gives which role (docs/console.rst).
     ``fail_at``: for testers, see :mod:`middleware.failpoints`.
     """
@@ -67,6 +68,7 @@ class Settings:
     lease: float = 30.0
     token_keys: str = ""
     console: bool = False
+    console_url: str | None = None
     oidc_issuer: str | None = None
     oidc_client_id: str = ""
     oidc_client_secret: str = field(default="", repr=False)
@@ -122,6 +124,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "lease": env.float("LEASE", 30.0),
         "token_keys": ("" if data else env.str("TOKEN_KEYS", "")) or str(folder.resolve() / "token.keys"),
         "console": env.bool("CONSOLE", False),
+        "console_url": env.str("CONSOLE_URL", "") or None,
         "oidc_issuer": env.str("OIDC_ISSUER", "") or None,
         "oidc_client_id": env.str("OIDC_CLIENT_ID", ""),
         "oidc_client_secret": env.str("OIDC_CLIENT_SECRET", ""),

@@ -1,15 +1,17 @@
-"""Runs the web server and the worker as children of one process."""
+"""Runs the web server, the console and the worker as children of one process."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -18,13 +20,24 @@ from middleware.settings import ROOT, Settings
 log = structlog.get_logger("m8crm.serve")
 STOP_SECONDS = 20.0  # longer than gunicorn's graceful_timeout
 CALM_SECONDS = 60.0  # a child that lived longer died of something new
+NICE = 10  # of the console: a tenth of the processor while lookups want all of it
 _FIRST_SOCKET = 3  # systemd's sockets follow standard error: sd_listen_fds(3)
 _PR_SET_PDEATHSIG = 1  # Linux: the child is told when its parent dies, however it dies
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Program:
+    name: str
+    arguments: tuple[str, ...]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    sockets: tuple[int, ...] = ()
+    nice: int = 0
+    reloads: bool = True  # on SIGHUP
+
+
 @dataclass(slots=True)
 class _Child:
-    command: Sequence[str]
+    program: _Program
     process: subprocess.Popen[bytes]
     started_at: float
     deaths: int = 0  # one soon after the other
@@ -48,11 +61,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._hup)
-        gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app"]
-        gunicorn[-1:-1] = [argument for socket in given_sockets() for argument in ("-b", f"fd://{socket}")]
-        worker = [sys.executable, "-m", "middleware.cli", "worker"]
-        for command in [gunicorn, worker] if self.with_worker else [gunicorn]:
-            self._children.append(_Child(command, self._spawn(command), time.monotonic()))
+        for program in self._programs():
+            self._children.append(_Child(program, self._spawn(program), time.monotonic()))
         told = False
         while not self._stopping:
             if not told and is_ready(self.settings):
@@ -63,13 +73,32 @@ class Supervisor:
         self._end()
         return 0
 
-    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _programs(self) -> list[_Program]:
+        gunicorn = ("gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"))
+        given = given_sockets()
+        binds = tuple(argument for one in given for argument in ("-b", f"fd://{one}"))
+        programs, environ = [], {}
+        if self.settings.console:
+            # it is ours, and stays: who asks while the console is started again waits
+            with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+                environ["M8CRM_CONSOLE_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                own = listener.detach()
+            bind = ("-b", f"fd://{own}", "--workers", "1")
+            arguments = (*gunicorn, *bind, "middleware.app:create_console()")
+            programs.append(_Program(name="console", arguments=arguments, sockets=(own,), nice=NICE))
+        web = _Program(name="web", arguments=(*gunicorn, *binds, "wsgi:app"), environ=environ, sockets=given)
+        programs.insert(0, web)
+        if self.with_worker:
+            programs.append(_Program(name="worker", arguments=("middleware.cli", "worker"), reloads=False))
+        return programs
+
+    def _spawn(self, program: _Program) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603
-            command,
-            env=environment(self.settings),
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
+            [sys.executable, "-m", *program.arguments],
+            env={**environment(self.settings), **program.environ},
+            preexec_fn=partial(_prepare, program.nice),  # noqa: PLW1509
             cwd=ROOT,
-            pass_fds=given_sockets(),
+            pass_fds=program.sockets,
         )
 
     def _tend(self) -> None:
@@ -78,13 +107,15 @@ class Supervisor:
             if child.process.poll() is not None and not child.waits:
                 self._mourn(child, now)
             if child.waits and now >= child.start_at:
-                child.process, child.waits, child.started_at = self._spawn(child.command), False, now
+                child.process, child.waits, child.started_at = self._spawn(child.program), False, now
         if self._reload:
             self._reload = False
-            self._children[0].process.send_signal(signal.SIGHUP)
-            for child in self._children[1:]:
-                child.process.terminate()  # gives its leases back; another is started at once
-                child.is_replaced = True
+            for child in self._children:
+                if child.program.reloads:
+                    child.process.send_signal(signal.SIGHUP)
+                else:
+                    child.process.terminate()  # gives its leases back; another is started at once
+                    child.is_replaced = True
 
     @staticmethod
     def _mourn(child: _Child, now: float) -> None:
@@ -94,7 +125,7 @@ class Supervisor:
             return
         child.deaths = 1 if now - child.started_at > CALM_SECONDS else child.deaths + 1
         child.start_at = now + min(0.5 * 2 ** min(child.deaths, 6), 30.0)
-        log.error("child_died", command=child.command[2], status=child.process.returncode)
+        log.error("child_died", program=child.program.name, status=child.process.returncode)
 
     def _end(self) -> None:
         for child in self._children:
@@ -133,6 +164,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "M8CRM_PORT": str(settings.port),
         "M8CRM_DELIVERY": "false",
         "M8CRM_CONSOLE": str(settings.console).lower(),
+        "M8CRM_CONSOLE_URL": "",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
     }
 
@@ -149,5 +181,6 @@ def is_ready(settings: Settings) -> bool:
         return False
 
 
-def _die_with_parent() -> None:
+def _prepare(nice: int) -> None:
+    os.nice(nice)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from middleware.console import static_files
 from middleware.console.access import Access
+from middleware.console.apart import Apart, answer_elsewhere
 from middleware.console.guard import csrf_token, current_viewer, set_cookie
 from middleware.console.pages import (
     adapters,
@@ -72,11 +73,21 @@ _HEADERS = {
 }
 
 
-def mount(app: Flask, access: Access, lookups: LookupService, openid: OpenID | None = None) -> None:
-    """Register the console at ``/-/console``; ``lookups`` are those that ask the CRM past every cache."""
+def mount(
+    app: Flask,
+    access: Access,
+    lookups: LookupService,
+    openid: OpenID | None = None,
+    apart: Apart | None = None,
+) -> None:
+    """Register the console at ``/-/console``; ``lookups`` are those that ask the CRM past every cache.
+
+    ``apart`` is the process that has the pages, if it is not this one.
+    """
     app.extensions["m8crm.console"] = access
     app.extensions["m8crm.console.lookups"] = lookups
     app.extensions["m8crm.console.openid"] = openid
+    app.extensions["m8crm.console.apart"] = apart
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(FILTERS)
@@ -85,6 +96,7 @@ def mount(app: Flask, access: Access, lookups: LookupService, openid: OpenID | N
 
 def _blueprint() -> Blueprint:
     blueprint = Blueprint("console", __name__, url_prefix="/-/console", template_folder="templates")
+    blueprint.before_request(answer_elsewhere)  # before anything reads the form
     blueprint.before_request(_refuse_nul)
     blueprint.context_processor(_shared)
     blueprint.after_request(_dress)

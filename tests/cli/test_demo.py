@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from middleware.cli.supervisor import Supervisor
+from middleware.cli.supervisor import NICE, Supervisor
 from middleware.settings import ROOT
 from tests.cli.conftest import Run
 
@@ -156,6 +156,33 @@ def test_the_console_opens_with_what_the_demo_tells(start: Start, tmp_path: Path
     password = tmp_path / "kept" / "secrets" / "console"
     assert password.read_text() == told["password"]
     assert password.stat().st_mode & 0o077 == 0
+
+
+def test_the_console_has_a_process_of_its_own(start: Start, tmp_path: Path) -> None:
+    """Lookups are answered while it hangs; when it is killed another one is started, and a page waits for that."""
+    demo = start("demo", "--port", "0", "--json", "--data", str(tmp_path / "kept"))
+    told = _line(demo)
+    before = _family_of_the_console(demo.pid)
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in before} == {os.nice(0) + NICE}
+    for pid in before:
+        os.kill(pid, signal.SIGSTOP)
+    customer = told["customers"][0]
+    for number in customer["known_numbers"]:
+        assert _ask(customer["endpoints"]["lookup"], f"?fromNumber={quote(number)}")[0] == 200
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    with urlopen(f"{told['console']['url']}/sign-in", timeout=PATIENCE) as page:
+        assert page.status == 200
+    after = _family_of_the_console(demo.pid)
+    assert after
+    assert not after & before
+    demo.send_signal(signal.SIGHUP)  # one is there at any time
+    with urlopen(f"{told['console']['url']}/sign-in", timeout=PATIENCE) as page:
+        assert page.status == 200
+
+
+def _family_of_the_console(demo: int) -> set[int]:
+    return {pid for pid in _session(demo) if b"create_console" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 def test_a_taken_port_is_told(start: Start) -> None:

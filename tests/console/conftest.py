@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 
 from middleware.app import create_app
 from middleware.console.access import Access
+from middleware.console.apart import answer_for_others
 from middleware.console.roles import Role
 from middleware.demo.data import build_demo
 from middleware.settings import load_settings
@@ -129,9 +130,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def place(console: House) -> Iterator[str]:
+def apart(console: House) -> Iterator[House]:
+    """Return the house as the world reaches it under ``m8crm serve``: another server has the console's pages."""
+    pages = create_app(parts=console.parts)
+    answer_for_others(pages, console.parts.key)
+    with served(pages, InlineWorker) as (_, (host, port)):
+        settings = replace(console.parts.settings, console_url=f"http://{host}:{port}")
+        yield House(console.folder, create_app(parts=replace(console.parts, settings=settings)), console.customers)
+
+
+@pytest.fixture
+def place(apart: House) -> Iterator[str]:
     """Serve the console, and return where."""
-    with served(console.app, InlineWorker) as (_, (host, port)):
+    with served(apart.app, InlineWorker) as (_, (host, port)):
         yield f"http://{host}:{port}"
 
 

@@ -1,0 +1,125 @@
+"""The console's pages from a process of their own: a browser cannot tell, and lookups that are tried stay behind."""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+from structlog.testing import capture_logs
+from werkzeug.test import TestResponse
+
+from middleware.app import create_app
+from tests.conftest import House
+from tests.console.conftest import HOME, PASSWORD, Person, access_of
+
+PAGES = ["", "/calls", "/calls?state=dead", "/customers", "/customer/nordlys", "/traces", "/system", "/audit"]
+
+
+def sign_in(client: FlaskClient, **options: object) -> Person:
+    """Return ``ada``, who has signed in."""
+    person = Person(client)
+    form = {"csrf": person.token(), "name": "ada", "password": PASSWORD}
+    answer = client.post(f"{HOME}/sign-in", data=form, **options)
+    assert (answer.status_code, answer.headers["Location"]) == (303, HOME)
+    return person
+
+
+@pytest.fixture
+def dead(console: House) -> House:
+    """Return the house while nobody has the pages."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = replace(console.parts.settings, console_url=f"http://127.0.0.1:{port}")
+    return House(console.folder, create_app(parts=replace(console.parts, settings=settings)), console.customers)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_the_same(console: House, apart: House, path: str) -> None:
+    """Status, headers and text are those of a console in the same process, but for what is new in every answer."""
+    here, there = sign_in(console.app.test_client()), sign_in(apart.app.test_client())
+    assert same(there.get(f"{HOME}{path}")) == same(here.get(f"{HOME}{path}"))
+
+
+def same(answer: TestResponse) -> tuple[int, list[tuple[str, str]], str]:
+    """Return the parts of an answer that do not differ from one time to the next."""
+    new = ("X-Request-Id", "Server-Timing", "Content-Length", "Connection")  # the last is the server's
+    headers = sorted((name.title(), value) for name, value in answer.headers if name not in new)
+    text = re.sub(r"[0-9a-f]{64}|\d+ (seconds?|minutes?) ago|\d\d:\d\d:\d\d", "", answer.text)
+    assert answer.status_code == 200
+    return answer.status_code, headers, text
+
+
+def test_a_lookup_is_tried_where_m8com_is_answered(apart: House) -> None:
+    """The page says what the cache has that M8Com's lookup has just filled; and nobody else was asked for it."""
+    assert apart.lookup().status_code == 200
+    person = sign_in(apart.app.test_client())
+    form = {"customer": "nordlys", "number": "+46701740605", "mode": "as-is"}
+    assert "from the cache" in person.post(f"{HOME}/lookup", **form).text
+
+
+def test_who_asks_is_who_asked_first(apart: House) -> None:
+    """The audit log has the address of the browser, and not that of the process that passed its request on."""
+    sign_in(apart.app.test_client(), environ_base={"REMOTE_ADDR": "203.0.113.9"})
+    sign_in(
+        apart.app.test_client(), environ_base={"REMOTE_ADDR": "10.0.0.5"}, headers={"X-Forwarded-For": "198.51.100.4"}
+    )
+    noted = [entry.address for entry in access_of(apart).audit.entries() if entry.action == "signed in"]
+    assert sorted(noted) == ["198.51.100.4", "203.0.113.9"]
+
+
+@pytest.mark.parametrize("proof", [None, "0" * 64, "ü"])
+def test_the_process_answers_nobody_else(apart: House, proof: str | None) -> None:
+    """Whoever finds its port is refused: it would believe him whose address he has."""
+    url = str(apart.parts.settings.console_url)
+    host, port = url.removeprefix("http://").split(":")
+    head = f"X-M8crm-Process: {proof}\r\n" if proof else ""
+    for path in (f"{HOME}/sign-in", "/-/live", "/nordlys/lookup?fromNumber=1"):
+        with socket.create_connection((host, int(port)), timeout=20) as wire:
+            wire.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n".encode())
+            assert wire.recv(65_536).startswith(b"HTTP/1.1 403 ")
+
+
+def test_files_are_not_sent_twice(apart: House) -> None:
+    """What the browser has is answered 304, and HEAD has the length without the body."""
+    client = apart.app.test_client()
+    style = re.search(r'href="(/-/console/static/[^"]+\.css[^"]*)"', client.get(f"{HOME}/sign-in").text)
+    assert style
+    answer = client.get(style[1])
+    assert client.get(style[1], headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+    head = client.head(style[1])
+    assert (head.data, head.headers["Content-Length"]) == (b"", str(len(answer.data)))
+
+
+def test_odd_requests_are_answered_as_ever(console: House, apart: House) -> None:
+    """What is refused is refused with the same status, wherever the pages are."""
+    large = "x" * (console.parts.settings.max_body + 1000)
+    for path, form, status in (
+        ("/events/none", None, 404),
+        ("/no/such/page", None, 404),
+        ("/calls?text=%00", None, 400),
+        ("/calls?customer=%C3%BC%F0%9F%98%80&state=a%2Fb", None, 400),
+        ("/calls?since=x y", None, 400),
+        ("/calls", {"text": large}, 413),
+        ("/calls", {"csrf": "wrong"}, 400),
+        ("/calls", {"text": 'blå båt & "x" +46 70'}, 200),
+    ):
+        for house in (console, apart):
+            person = sign_in(house.app.test_client())
+            url = f"{HOME}{path}"
+            answer = person.get(url) if form is None else person.post(url, **form)
+            assert answer.status_code == status, (path, house is apart, answer.text)
+
+
+def test_while_the_process_is_away_a_page_says_so(dead: House) -> None:
+    """It is 503 with words; lookups are answered, and the log's line holds nothing of the request."""
+    with capture_logs() as lines:
+        answer = dead.app.test_client().get(f"{HOME}/calls?customer=secretive")
+    assert answer.status_code == 503
+    assert "load the page again" in answer.text
+    (line,) = [line for line in lines if line["event"] == "console_does_not_answer"]
+    assert line["error"] == "NewConnectionError"
+    assert "secretive" not in str(lines)
+    assert dead.lookup().status_code == 200
