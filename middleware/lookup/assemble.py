@@ -42,7 +42,8 @@ def assemble(cards: Sequence[Card], own_calls: Iterable[Call]) -> Card:
     missing = without_doubles(own_calls, [a for a in brought if isinstance(a, Call)])
     activities = [*brought, *map(clean_activity, missing)]
     links = tuple(dict.fromkeys(link for card in cards for link in card.links))
-    return replace(clean_card(Card(contact=contact, links=links)), activities=newest(activities))
+    card = clean_card(Card(contact=contact, links=links))
+    return Card(contact=card.contact, activities=newest(activities), links=card.links)
 
 
 def newest(activities: Iterable[Activity]) -> tuple[Activity, ...]:

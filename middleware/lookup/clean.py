@@ -46,7 +46,7 @@ RecordT = TypeVar("RecordT", bound=Record)
 def clean_card(card: Card) -> Card:
     """Return the card with every text and link fit to be shown."""
     contact = _clean_fields(card.contact)
-    contact = replace(
+    contact = _changed(
         contact,
         display_name=contact.display_name or _fallback_name(contact),
         numbers=tuple(n for n in map(_clean_fields, contact.numbers) if n.number),
@@ -103,7 +103,9 @@ def clean_text(text: str, most: int = MAX_LINE) -> str:
 
 def web_url(url: str | None) -> str | None:
     """Return ``url`` when it is an absolute http(s) link, else ``None``."""
-    text = clean_text(url or "", MAX_URL)
+    if not url:
+        return None
+    text = clean_text(url, MAX_URL)
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -117,6 +119,8 @@ def _clean_fields(record: RecordT) -> RecordT:
     changes: dict[str, object] = {}
     for name, most, is_optional in _limits(type(record)):  # type: ignore[arg-type]  # a type is hashable
         value = getattr(record, name)
+        if value is None:
+            continue
         if isinstance(value, str):
             if value.isprintable() and 0 < len(value) <= most and value[0] != " " != value[-1]:
                 continue  # most texts are fit, and a card has many
@@ -125,6 +129,12 @@ def _clean_fields(record: RecordT) -> RecordT:
                 changes[name] = text
         elif isinstance(value, datetime) and value.tzinfo is None:
             changes[name] = value.replace(tzinfo=UTC)
+    return _changed(record, **changes)
+
+
+def _changed(record: RecordT, **fields: object) -> RecordT:
+    """Return the record with ``fields`` as they are now; itself where they are so: making another one takes long."""
+    changes = {name: value for name, value in fields.items() if value != getattr(record, name)}
     return replace(record, **changes) if changes else record  # type: ignore[arg-type]  # mypy cannot match names
 
 

@@ -8,7 +8,6 @@ unwritten traces are dropped.  A number is kept only masked, a name or a text no
 from __future__ import annotations
 
 import atexit
-import json
 import sqlite3
 import threading
 import time
@@ -20,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import structlog
 
 from middleware.errors import StorageError
@@ -172,7 +172,7 @@ class TraceLog:
             outcome_of(result),
             reason_of(result),
             ms,
-            json.dumps(trace.document(took)),
+            orjson.dumps(trace.document(took)).decode(),
         )
 
     @contextmanager
@@ -194,7 +194,7 @@ class TraceLog:
 
 
 def _kept(row: dict[str, Any]) -> KeptTrace:
-    row |= {"at": datetime.fromtimestamp(row["at"], UTC), "steps": json.loads(row["steps"])}
+    row |= {"at": datetime.fromtimestamp(row["at"], UTC), "steps": orjson.loads(row["steps"])}
     return KeptTrace(**row)
 
 

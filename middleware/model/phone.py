@@ -35,6 +35,7 @@ _ANONYMOUS = frozenset(
     "anonym okänd dold hemligt skyddat +266696687 266696687".split()
 )
 _OPAQUE = re.compile(r"[A-Za-z0-9._@:+-]{1,64}")
+_PLAIN = re.compile(r"\+?[0-9]+")  # nearly all that come: none of the other patterns has anything to find there
 _LETTER = re.compile(r"[^\W\d_]")
 _EXTENSION = re.compile(
     r"\s*(?:;ext=|ext(?:n|ension)?\.?|ankn(?:ytn(?:ing)?)?\.?|x|#|durchwahl|dw)\s*:?\s*\d+\s*$", re.I
@@ -118,12 +119,14 @@ def parse_number(raw: str, region: str) -> PhoneNumber:
 def _parse(text: str, region: str) -> PhoneNumber:
     if not text or text.lower() in _ANONYMOUS:
         return PhoneNumber(raw=text, kind=NumberKind.ANONYMOUS)
-    if text.lower().startswith("tel:"):
-        text = text[4:]
-    bare = _EXTENSION.sub("", text)
-    if _LETTER.search(bare):
-        kind = NumberKind.OPAQUE if _OPAQUE.fullmatch(text) else NumberKind.IMPOSSIBLE
-        return PhoneNumber(raw=text, kind=kind)
+    bare = text
+    if not _PLAIN.fullmatch(text):
+        if text.lower().startswith("tel:"):
+            text = text[4:]
+        bare = _EXTENSION.sub("", text)
+        if _LETTER.search(bare):
+            kind = NumberKind.OPAQUE if _OPAQUE.fullmatch(text) else NumberKind.IMPOSSIBLE
+            return PhoneNumber(raw=text, kind=kind)
     try:
         parsed = phonenumbers.parse(bare, region)
     except phonenumbers.NumberParseException:
@@ -162,6 +165,8 @@ def iter_stored_numbers(text: str, region: str) -> Iterator[str]:
 
 def _without_words(text: str) -> str:
     """Cut what people append to a number; letters would be read as keypad digits."""
+    if _PLAIN.fullmatch(text):
+        return text
     text = _EXTENSION.sub("", text.strip())
     text = re.sub(r"\([^()\d]*\)|^[^\d+(]+", "", text)
     letter = _LETTER.search(text)

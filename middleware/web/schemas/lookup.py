@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from marshmallow import Schema, fields, validate
 
 from middleware.lookup.card import Card
@@ -32,7 +32,7 @@ class Amount(fields.Number[float]):
         try:
             if value is None or not math.isfinite(value):
                 return None
-            return int(value) if value == int(value) else float(value)
+            return int(value) if value == int(value) and abs(value) < 2**53 else float(value)  # as JSON readers have it
         except OverflowError:  # an integer beyond what a JSON reader takes
             return None
 
@@ -232,7 +232,6 @@ _ACTIVITIES: dict[type[Activity], tuple[str, ActivitySchema, str, str]] = {
 }
 _DEPRECATED_LINK = {"TICKET": "ticketLink", "DEAL": "dealLink"}
 _contact = ContactSchema(exclude=["activities", "companyInfo", "createActivityUrls", "createActivityUrl"])
-_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _company, _links = CompanyInfoSchema(), CreateUrlSchema(many=True)
 
 
@@ -250,7 +249,7 @@ def dump_card(card: Card, deprecated_names: bool) -> bytes:
         answer["createActivityUrls"] = links
         if deprecated_names:
             answer["createActivityUrl"] = links
-    return _JSON.encode(answer).encode()
+    return orjson.dumps(answer)
 
 
 def dump_activity(activity: Activity, deprecated_names: bool = False) -> dict[str, Any]:
