@@ -16,6 +16,7 @@ import selectors
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -99,6 +100,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._swept_at = 0.0
         self._notified_at = 0.0
         self._working = 0
+        self._ended: deque[tuple[Connection, bool]] = deque()  # answered by a search's thread, and not ours yet
         self._stop_at = inf
         self._is_without_threads = False
         self._date = (0, "")  # a second, and the headers that hold it
@@ -171,6 +173,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def on_event(self, connection: Connection, _wire: Any) -> None:
         """Go on with a connection that the poller has reported."""
+        self._take_back_ended()
         if connection.state is State.READING:
             self._guard(self._read, connection)
         elif connection.state is State.WRITING:
@@ -179,6 +182,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._guard(self._linger, connection)
         else:
             self._watch(connection)
+            self._take_back_ended()  # whoever has ended before he could see that nobody watches
 
     def _guard(self, step: Callable[[Connection], None], connection: Connection) -> None:
         try:
@@ -214,7 +218,11 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             except Exception as error:
                 log.error("connection_broken", error=type(error).__name__, place=place_of(error))
                 connection.out, keep_alive = memoryview(b""), False
-            self.method_queue.defer(self._take_back, connection, keep_alive)
+            self._ended.append((connection, keep_alive))
+            # the poller looks there whenever it is awake, and no later than in a second; waking it takes as long as
+            # reading a request.  Who waits for no event is never looked for (in this order: see on_event)
+            if connection.out or connection.buffer or not keep_alive or not connection.watched:
+                self.method_queue.defer(self._take_back_ended)
 
         try:
             fast.begin(asked, done)
@@ -239,6 +247,10 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         else:
             self._take_back(conn, keep_alive=fs.result())
 
+    def _take_back_ended(self) -> None:
+        while self._ended:
+            self._take_back(*self._ended.popleft())
+
     def _take_back(self, connection: Connection, keep_alive: bool) -> None:
         self._count(-1)
         connection.keep_alive = keep_alive
@@ -246,6 +258,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def murder_keepalived(self, force: bool = False) -> None:
         """End every connection whose time is over, or all that no thread has."""
+        self._take_back_ended()
         now = time.monotonic()
         if not force and now - self._swept_at < SWEEP_EVERY:
             return
