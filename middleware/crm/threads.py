@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
 IDLE_SECONDS = 60.0  # after which a thread without work ends
@@ -18,13 +17,23 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class _Idle:
+    """A thread that waits for a ``call``; it has its own lock, since threads that share one wake each other."""
+
+    __slots__ = ("call", "given")
+
+    def __init__(self) -> None:
+        self.call: Callable[[], None] | None = None
+        self.given = threading.Lock()
+        self.given.acquire()
+
+
 class DaemonPool:
     """Runs every call at once: on an idle thread or a new one.  Whoever submits must bound how much he submits."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._idle = 0
+        self._idle: list[_Idle] = []  # the one that has just ended is taken first: its memory is at hand
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -43,27 +52,29 @@ class DaemonPool:
                 future.set_result(result)
 
         with self._lock:
-            if self._idle:
-                self._idle -= 1
-                self._calls.put(call)
-                return future
-        threading.Thread(target=self._work, args=(call,), name=self._name, daemon=True).start()
+            idle = self._idle.pop() if self._idle else None
+        if idle:
+            idle.call = call
+            idle.given.release()
+        else:
+            threading.Thread(target=self._work, args=(call,), name=self._name, daemon=True).start()
         return future
 
     def _work(self, call: Callable[[], None] | None) -> None:
+        me = _Idle()
         while call:
             call()
             call = None  # a thread that waits holds nothing of the last call
             with self._lock:
-                self._idle += 1
-            call = self._next()
+                self._idle.append(me)
+            call = self._next(me)
 
-    def _next(self) -> Callable[[], None] | None:
-        while True:
-            try:
-                return self._calls.get(timeout=IDLE_SECONDS)
-            except Empty:
-                with self._lock:
-                    if self._idle:  # else a call was promised this thread while it gave up: it is in the queue
-                        self._idle -= 1
-                        return None
+    def _next(self, me: _Idle) -> Callable[[], None] | None:
+        if not me.given.acquire(timeout=IDLE_SECONDS):
+            with self._lock:
+                if me in self._idle:  # else a call was promised this thread while it gave up
+                    self._idle.remove(me)
+                    return None
+            me.given.acquire()
+        call, me.call = me.call, None
+        return call
