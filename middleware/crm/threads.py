@@ -51,6 +51,11 @@ class DaemonPool:
             else:
                 future.set_result(result)
 
+        self.start(call)
+        return future
+
+    def start(self, call: Callable[[], None]) -> None:
+        """Do what :meth:`submit` does for a call that raises nothing, and whose end nobody waits for."""
         with self._lock:
             idle = self._idle.pop() if self._idle else None
         if idle:
@@ -58,7 +63,6 @@ class DaemonPool:
             idle.given.release()
         else:
             threading.Thread(target=self._work, args=(call,), name=self._name, daemon=True).start()
-        return future
 
     def _work(self, call: Callable[[], None] | None) -> None:
         me = _Idle()

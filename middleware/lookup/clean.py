@@ -11,6 +11,7 @@ import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import cache
+from operator import attrgetter
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -117,8 +118,8 @@ def web_url(url: str | None) -> str | None:
 def _clean_fields(record: RecordT) -> RecordT:
     """Return the record with short texts cleaned, empty optional ones ``None``, and naive moments read in UTC."""
     changes: dict[str, object] = {}
-    for name, most, is_optional in _limits(type(record)):  # type: ignore[arg-type]  # a type is hashable
-        value = getattr(record, name)
+    values, limits = _looked_at(type(record))  # type: ignore[arg-type]  # a type is hashable
+    for value, (name, most, is_optional) in zip(values(record), limits, strict=True):
         if value is None:
             continue
         if isinstance(value, str):
@@ -129,7 +130,7 @@ def _clean_fields(record: RecordT) -> RecordT:
                 changes[name] = text
         elif isinstance(value, datetime) and value.tzinfo is None:
             changes[name] = value.replace(tzinfo=UTC)
-    return _changed(record, **changes)
+    return _changed(record, **changes) if changes else record
 
 
 def _changed(record: RecordT, **fields: object) -> RecordT:
@@ -139,10 +140,11 @@ def _changed(record: RecordT, **fields: object) -> RecordT:
 
 
 @cache
-def _limits(kind: type[Record]) -> list[tuple[str, int, bool]]:
-    """Return the fields that are looked at: name, most characters of a text, whether it may be unknown."""
+def _looked_at(kind: type[Record]) -> tuple[attrgetter[tuple[object, ...]], list[tuple[str, int, bool]]]:
+    """Return what gets the fields that are looked at, and of each its name, most characters, and if it is optional."""
     looked_at = [field for field in fields(kind) if field.name != "body"]
-    return [(f.name, MAX_URL if f.name.endswith(("url", "link")) else MAX_LINE, f.default is None) for f in looked_at]
+    limits = [(f.name, MAX_URL if f.name.endswith(("url", "link")) else MAX_LINE, f.default is None) for f in looked_at]
+    return attrgetter(*(field.name for field in looked_at)), limits
 
 
 def _fallback_name(contact: Contact) -> str:

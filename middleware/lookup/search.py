@@ -90,10 +90,13 @@ class Search:
                 result: Found | Result = self._search(queued=self.tools.clock() - submitted)
             except BaseException as error:  # an adapter may even raise SystemExit
                 result = failure(error, self.tenant, self.source.name, "find_contact")
-            self._leave(slot)
-            report(result)
+            try:
+                self._leave(slot)
+                report(result)
+            except Exception as error:  # whoever waits is answered at his deadline
+                failure(error, self.tenant, self.source.name, "report")
 
-        self.tools.pool.submit(run)
+        self.tools.pool.start(run)
 
     def _leave(self, slot: Slot) -> None:
         """Give the slot back, once the activities that have not come in time have, too."""
@@ -190,7 +193,8 @@ class Search:
     def _searched(self, ctx: Context, queued: float) -> Iterator[tuple[Contact, bool]]:
         for form in written_forms(self.source.adapter, self.number):
             with self.trace.span("contact", self.source.name, queued) as span:
-                contacts, count = find_verified(self.source.adapter, self.number, form, self._watched(ctx, span))
+                asking = self._watched(ctx, span, written=getattr(self.number, form))
+                contacts, count = find_verified(self.source.adapter, self.number, form, asking)
                 span.note = f"{form}: {len(contacts)} of {count} have the number"
             self._remark(remarks_on_contacts, contacts, count)
             self._drop(count - len(contacts), f"of {count} contacts: they do not have the number")
@@ -250,10 +254,11 @@ class Search:
             failure(error, self.tenant, self.source.name, name)
             raise
 
-    def _watched(self, ctx: Context, step: Span) -> Context:
+    def _watched(self, ctx: Context, step: Span, written: str = "") -> Context:
         """Return the context whose requests, by HTTP or any other way, are parts of the step."""
         watch = partial(self.trace.span, source=self.source.name, within=step)
-        return replace(ctx, http=ctx.http.watched(watch), guard=partial(_watched_guard, ctx.guard, watch))
+        guard = partial(_watched_guard, ctx.guard, watch)
+        return replace(ctx, http=ctx.http.watched(watch), guard=guard, written=written)
 
     def _drop(self, count: int, words: str) -> None:
         if count:
