@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from middleware.model import phone
 from middleware.model.phone import NumberKind, iter_stored_numbers, mask_number, parse_number
 
 MOBILE = "+46701740605"
@@ -87,3 +89,24 @@ def test_every_variant_means_the_number(national: int) -> None:
 def test_masked_number_shows_two_digits() -> None:
     """A masked number keeps just enough to be recognised."""
     assert (mask_number(MOBILE), mask_number("302")) == ("…05", "…")
+
+
+@given(
+    st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)),
+    st.text("0123456789", min_size=3, max_size=12),
+)
+def test_what_is_e164_already_is_read_as_if_it_were_parsed(code: int, digits: str) -> None:
+    """The short way, which most numbers take, says what the long one says."""
+    text = f"+{code}{digits}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phone, "_is_e164", lambda _text: False)
+        parsed = phone._parse.__wrapped__(text, "SE")
+    assert phone._parse.__wrapped__(text, "SE") == parsed
+    assert not phone._is_e164(text) or parsed.e164 == text
+
+
+def test_the_short_way_is_taken() -> None:
+    """Numbers with and without a national prefix in their country take it; those with a zero that may not count do not."""
+    assert all(map(phone._is_e164, ("+46701740605", "+4512345678", "+15551230001", "+80012345678")))
+    odd = ("+460701740605", "+390612345678", "46701740605", "+46 701740605", "+4670", "+999123456789", "+266696687")
+    assert not any(map(phone._is_e164, odd))

@@ -66,7 +66,7 @@ def _read_query(query: str, region: str, numeric_id_parameter: str) -> LookupQue
         number=parse_number(loaded["fromNumber"], region),
         to_number=parse_number(to_number, region) if to_number else None,
         user=parse_user(args),
-        numeric_id=parse_numeric_id(args.get(numeric_id_parameter)),
+        numeric_id=parse_numeric_id(values.get(numeric_id_parameter)),
     )
 
 
