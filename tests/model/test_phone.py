@@ -106,7 +106,7 @@ def test_what_is_e164_already_is_read_as_if_it_were_parsed(code: int, digits: st
 
 
 def test_the_short_way_is_taken() -> None:
-    """Numbers with and without a national prefix in their country take it; those with a zero that may not count do not."""
+    """Numbers of countries with and without a national prefix take it; those with a zero that may not count do not."""
     assert all(map(phone._is_e164, ("+46701740605", "+4512345678", "+15551230001", "+80012345678")))
     odd = ("+460701740605", "+390612345678", "46701740605", "+46 701740605", "+4670", "+999123456789", "+266696687")
     assert not any(map(phone._is_e164, odd))
