@@ -29,12 +29,13 @@ from middleware.lookup.card import Failed, Hit, Miss, Result
 from middleware.lookup.trace import Trace
 
 MAX_WAITING = 2_000  # traces that are not written yet
-MAX_HITS = 25  # of which come from the cache alone, a batch: writing more would delay the answers themselves
+MAX_HITS = 25  # of which come from the cache alone, a second: writing more would delay the answers themselves
 MAX_KEPT = 20_000  # traces
 KEPT_FOR = timedelta(days=7)
 BATCH_EVERY = 1.0  # seconds
-BREATH = 0.0005  # seconds between some traces of a batch, or the lookups under way would wait for the whole of it
-SOME = 5  # traces; to pause after each takes longer than to make its row
+ROWS_EVERY = 0.1  # seconds: what has just happened is at hand; a second later a row takes three times as long to make
+BREATH = 0.0005  # seconds between some traces, or the lookups under way would wait for all of them
+SOME = 10  # traces; to pause after each takes longer than to make its row
 _TABLE = """
 CREATE TABLE IF NOT EXISTS trace (
     seq INTEGER PRIMARY KEY,
@@ -86,6 +87,7 @@ class TraceLog:
         self._now = now
         self._after_batch = after_batch
         self._waiting: deque[tuple[float, Trace, float, str, str, Result]] = deque(maxlen=MAX_WAITING)
+        self._rows: deque[tuple[Any, ...]] = deque(maxlen=MAX_WAITING)
         self._wake = threading.Event()
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -93,7 +95,7 @@ class TraceLog:
 
     def add(self, trace: Trace, customer: str, number: str, result: Result) -> None:
         """Keep the trace of a lookup that has just ended; costs the caller a microsecond."""
-        if len(self._waiting) >= MAX_HITS and trace.cache == Age.FRESH:
+        if trace.cache == Age.FRESH and len(self._waiting) + len(self._rows) >= MAX_HITS:
             return
         self._waiting.append((self._now(), trace, trace.took, customer, number, result))
         if self._thread is None:  # started late: threads do not survive a fork
@@ -114,14 +116,10 @@ class TraceLog:
             atexit.register(self.flush)
 
     def flush(self, breath: float = 0.0) -> None:
-        """Write what waits, with a ``breath`` after each; a database that refuses costs the traces and is told once."""
+        """Write what waits, with a ``breath`` after some; a database that refuses costs the traces and is told once."""
         with self._writing:
-            # those that come meanwhile wait for the next batch, or under a flood this one had no end
-            batch = []
-            for _ in range(len(self._waiting)):
-                batch.append(self._row(*self._waiting.popleft()))
-                if breath and len(batch) % SOME == 0:
-                    time.sleep(breath)
+            self._make_rows(breath, is_last=True)
+            batch = [self._rows.popleft() for _ in range(len(self._rows))]
             if not batch:
                 return
             try:
@@ -163,6 +161,19 @@ class TraceLog:
         except sqlite3.Error as error:
             raise StorageError(f"{self._path} cannot be written ({error})") from None
 
+    def _make_rows(self, breath: float, *, is_last: bool = False) -> None:
+        """Make the rows of the lookups that are over; of all the ``last`` time: until then what is late may still come."""
+        going_on = []
+        for i in range(len(self._waiting)):  # those that come meanwhile are for the next time: this one has an end
+            one = self._waiting.popleft()
+            if not is_last and any(span.took is None for span in one[1].spans):
+                going_on.append(one)
+            else:
+                self._rows.append(self._row(*one))
+            if breath and i % SOME == SOME - 1:
+                time.sleep(breath)
+        self._waiting.extendleft(reversed(going_on))
+
     def _row(self, at: float, trace: Trace, took: float, customer: str, number: str, result: Result) -> tuple[Any, ...]:
         number = masked(number, self._key) if number else ""
         ms = round(took * 1000, 1)
@@ -189,7 +200,10 @@ class TraceLog:
     def _write_for_ever(self) -> None:
         while True:
             self._wake.wait()
-            time.sleep(BATCH_EVERY)  # what comes meanwhile goes into the same transaction
+            for _ in range(round(BATCH_EVERY / ROWS_EVERY)):  # what comes meanwhile goes into the same transaction
+                time.sleep(ROWS_EVERY)
+                with self._writing:
+                    self._make_rows(BREATH)
             self._wake.clear()
             self.flush(BREATH)
             self._after_batch()
