@@ -162,7 +162,7 @@ class TraceLog:
             raise StorageError(f"{self._path} cannot be written ({error})") from None
 
     def _make_rows(self, breath: float, *, is_last: bool = False) -> None:
-        """Make the rows of the lookups that are over; of all the ``last`` time: until then what is late may still come."""
+        """Make the rows of lookups that are over; the ``last`` time of all: what is late may still come until then."""
         going_on = []
         for i in range(len(self._waiting)):  # those that come meanwhile are for the next time: this one has an end
             one = self._waiting.popleft()
