@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 
 from benchmarks.peers import peer_versions
 from benchmarks.servers import free_load_core
@@ -53,7 +54,7 @@ def main() -> None:
         print(dump_rst(figures))
     else:
         show(figures)
-    say(f"Python {platform.python_version()}, {peer_versions()}")
+    say(f"Python {platform.python_version()} ({Path(sys.executable).resolve()}), {peer_versions()}")
     say(f"{options.rounds} rounds in {time.monotonic() - begin:.0f} s")
     sys.exit(any(figure.verdict in {FAIL, VOID} for figure in figures))
 

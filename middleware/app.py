@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -272,7 +272,7 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
 
 def create_console() -> Flask:
     """Return the WSGI application of the process that has the console's pages."""
-    app = create_app()
+    app = create_app(replace(load_settings(), console=True, console_url=None))
     answer_for_others(app, app.extensions["m8crm"].key)
     return app
 

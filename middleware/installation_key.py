@@ -9,17 +9,26 @@ import os
 import secrets
 import tempfile
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
+
+from middleware.errors import ConfigError
 
 KEY_BYTES = 32
 
 
 def load_key(data: Path) -> bytes:
-    """Return the key in ``data/key``; made at first use, readable by its owner only, once for all processes."""
+    """Return the key in ``data/key``; made at first use, readable by its owner only, once for all processes.
+
+    Raises ``ConfigError`` for a file that is no key.
+    """
     path = data / "key"
     if not path.exists():
         make_once(path, secrets.token_bytes(KEY_BYTES))
-    return path.read_bytes()
+    key = path.read_bytes()
+    if not 16 <= len(key) <= blake2b.MAX_KEY_SIZE:
+        raise ConfigError(str(path), [f"has {len(key)} bytes, and a key has 16 to {blake2b.MAX_KEY_SIZE}"])
+    return key
 
 
 def make_once(path: Path, content: bytes) -> None:

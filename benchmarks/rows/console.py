@@ -106,6 +106,7 @@ def measure(rounds: int) -> list[Figure]:
         database_url = stack.enter_context(new_database(DATABASE, folder))
         begin = time.perf_counter()
         past = write_past(folder, database_url, events=EVENTS, customers=CUSTOMERS)
+        os.sync()  # or the first page that writes would wait for the disk to take all that
         say(f"console: {EVENTS:,} events were written in {time.perf_counter() - begin:.0f} s")
         environ = {"M8CRM_DATABASE_URL": database_url}
         server = stack.enter_context(run_m8crm(folder, environ=environ, with_console=True))

@@ -122,6 +122,8 @@ def _shared() -> dict[str, Any]:
 
 
 def _dress(response: Response) -> Response:
+    if g.get("is_answered_elsewhere"):
+        return response
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     # statements and forms leave cycles: a page clears its own few away, or a lookup would wait for those of a hundred

@@ -11,8 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import ParamSpec, TypeVar
 
+import structlog
+
+from middleware.errors import place_of
+
 IDLE_SECONDS = 60.0  # after which a thread without work ends
 
+log = structlog.get_logger("m8crm")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -55,7 +60,7 @@ class DaemonPool:
         return future
 
     def start(self, call: Callable[[], None]) -> None:
-        """Do what :meth:`submit` does for a call that raises nothing, and whose end nobody waits for."""
+        """Do what :meth:`submit` does for a call of which nobody waits for the result."""
         with self._lock:
             idle = self._idle.pop() if self._idle else None
         if idle:
@@ -67,7 +72,10 @@ class DaemonPool:
     def _work(self, call: Callable[[], None] | None) -> None:
         me = _Idle()
         while call:
-            call()
+            try:
+                call()
+            except BaseException as error:  # a thread that dies ends the process; whoever waits has a deadline
+                log.error("call_broken", pool=self._name, error=type(error).__name__, place=place_of(error))
             call = None  # a thread that waits holds nothing of the last call
             with self._lock:
                 self._idle.append(me)

@@ -46,13 +46,13 @@ class Answer(requests.Response):
         status, *lines = [line.decode("latin-1").strip() for line in head]
         _, code, *reason = status.split(" ", 2)
         self.status_code, self.reason = int(code), " ".join(reason)
-        self.headers = CaseInsensitiveDict()
         seen: dict[str, str] = {}  # asking the other for what is not there takes as long as all the rest
         for line in lines:
             name, colon, value = line.partition(":")
             if colon:
                 known = seen.get(name.lower())
-                self.headers[name] = seen[name.lower()] = f"{known}, {value.strip()}" if known else value.strip()
+                seen[name.lower()] = f"{known}, {value.strip()}" if known else value.strip()
+        self.headers = CaseInsensitiveDict(seen)
         self.encoding = get_encoding_from_headers(self.headers)
         self.url, self.request = request.url or "", request
         self.history, self.raw, self.elapsed = [], None, timedelta()

@@ -143,6 +143,7 @@ def _changed(record: RecordT, **fields: object) -> RecordT:
 def _looked_at(kind: type[Record]) -> tuple[attrgetter[tuple[object, ...]], list[tuple[str, int, bool]]]:
     """Return what gets the fields that are looked at, and of each its name, most characters, and if it is optional."""
     looked_at = [field for field in fields(kind) if field.name != "body"]
+    assert len(looked_at) > 1  # or the value would come without its tuple
     limits = [(f.name, MAX_URL if f.name.endswith(("url", "link")) else MAX_LINE, f.default is None) for f in looked_at]
     return attrgetter(*(field.name for field in looked_at)), limits
 

@@ -90,11 +90,8 @@ class Search:
                 result: Found | Result = self._search(queued=self.tools.clock() - submitted)
             except BaseException as error:  # an adapter may even raise SystemExit
                 result = failure(error, self.tenant, self.source.name, "find_contact")
-            try:
-                self._leave(slot)
-                report(result)
-            except Exception as error:  # whoever waits is answered at his deadline
-                failure(error, self.tenant, self.source.name, "report")
+            self._leave(slot)
+            report(result)
 
         self.tools.pool.start(run)
 

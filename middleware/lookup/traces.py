@@ -118,7 +118,7 @@ class TraceLog:
     def flush(self, breath: float = 0.0) -> None:
         """Write what waits, with a ``breath`` after some; a database that refuses costs the traces and is told once."""
         with self._writing:
-            self._make_rows(breath, is_last=True)
+            self._make_rows(breath, with_unfinished=True)
             batch = [self._rows.popleft() for _ in range(len(self._rows))]
             if not batch:
                 return
@@ -143,7 +143,7 @@ class TraceLog:
         where = " AND ".join(f"{name} = :{name}" for name in given) or "1"
         self.flush()
         columns = "id, customer, number, at, outcome, reason, ms, steps"
-        query = f"SELECT {columns} FROM trace WHERE {where} ORDER BY seq DESC LIMIT :limit"  # noqa: S608 - our own names
+        query = f"SELECT {columns} FROM trace WHERE {where} ORDER BY at DESC, seq DESC LIMIT :limit"  # noqa: S608 - our own names
         try:
             with self._open() as database:
                 rows = database.execute(query, {**given, "limit": limit}).fetchall()
@@ -161,18 +161,19 @@ class TraceLog:
         except sqlite3.Error as error:
             raise StorageError(f"{self._path} cannot be written ({error})") from None
 
-    def _make_rows(self, breath: float, *, is_last: bool = False) -> None:
-        """Make the rows of lookups that are over; the ``last`` time of all: what is late may still come until then."""
-        going_on = []
+    def _make_rows(self, breath: float, *, with_unfinished: bool = False) -> None:
+        """Make the rows of the lookups that have found all; those of others when there is no more time to wait."""
+        unfinished = []
         for i in range(len(self._waiting)):  # those that come meanwhile are for the next time: this one has an end
             one = self._waiting.popleft()
-            if not is_last and any(span.took is None for span in one[1].spans):
-                going_on.append(one)
-            else:
+            if with_unfinished or _has_all(one[1], one[-1]):
                 self._rows.append(self._row(*one))
+            else:
+                unfinished.append(one)
             if breath and i % SOME == SOME - 1:
                 time.sleep(breath)
-        self._waiting.extendleft(reversed(going_on))
+        room = MAX_WAITING - len(self._waiting)
+        self._waiting.extendleft(reversed(unfinished[-room:] if room else []))
 
     def _row(self, at: float, trace: Trace, took: float, customer: str, number: str, result: Result) -> tuple[Any, ...]:
         number = masked(number, self._key) if number else ""
@@ -207,6 +208,12 @@ class TraceLog:
             self._wake.clear()
             self.flush(BREATH)
             self._after_batch()
+
+
+def _has_all(trace: Trace, result: Result) -> bool:
+    """Whether nothing goes on that would be a step of the trace."""
+    is_whole = isinstance(result, Miss) or (isinstance(result, Hit) and not (result.is_partial or result.is_stale))
+    return is_whole and trace.cache != Age.REVALIDATE and all(span.took is not None for span in tuple(trace.spans))
 
 
 def _kept(row: dict[str, Any]) -> KeptTrace:

@@ -146,7 +146,7 @@ def _parse(text: str, region: str) -> PhoneNumber:
 def _is_e164(text: str) -> bool:
     """Whether it is certain that ``phonenumbers.parse`` would change nothing, and find a number that can be.
 
-    Hand-written: nearly all senders write E.164, and parsing takes ten times as long.
+    Hand-written: nearly all senders write E.164, and parsing takes seven times as long.
     """
     if not _E164.fullmatch(text):
         return False

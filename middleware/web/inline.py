@@ -123,12 +123,13 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return app(environ, start_response)
 
         self.wsgi = timed
-        parts = getattr(self.app.callable, "extensions", {}).get("m8crm")
+        extensions = getattr(self.app.callable, "extensions", {})
+        parts, is_for_others = extensions.get("m8crm"), extensions.get("m8crm.for_others", False)
         if parts is None:
             return
         self.read_seconds, self.max_body = parts.settings.read_timeout, parts.settings.max_body
         # what only gunicorn does: the access log, a prefix of all paths, one request a connection
-        if self.keepalive and not (self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):
+        if self.keepalive and not (is_for_others or self.log.access_log_enabled or os.environ.get("SCRIPT_NAME")):
             self.fast = FastPath(
                 tenants=parts.tenants,
                 lookups=parts.lookups,
@@ -450,6 +451,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _make_room(self) -> None:
         """Close the connection that has waited longest for its sender: an honest request is there at once."""
+        self._take_back_ended()
         waiting = [c for c in self.connections if c.state in (State.READING, State.CLOSING)]
         if waiting:
             self._drop(min(waiting, key=lambda c: c.deadline))

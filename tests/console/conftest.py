@@ -131,12 +131,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def apart(console: House) -> Iterator[House]:
-    """Return the house as the world reaches it under ``m8crm serve``: another server has the console's pages."""
+    """Return the house as the world reaches it under ``m8crm serve``: another server, with its own parts, has the pages."""
     pages = create_app(parts=console.parts)
     answer_for_others(pages, console.parts.key)
     with served(pages, InlineWorker) as (_, (host, port)):
         settings = replace(console.parts.settings, console_url=f"http://{host}:{port}")
-        yield House(console.folder, create_app(parts=replace(console.parts, settings=settings)), console.customers)
+        house = House(console.folder, create_app(settings), console.customers)
+        yield house
+        house.parts.close()
 
 
 @pytest.fixture

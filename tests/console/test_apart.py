@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from middleware.app import create_app
+from middleware.app import create_app, create_console
+from middleware.console.apart import MOST
 from tests.conftest import House
 from tests.console.conftest import HOME, PASSWORD, Person, access_of
 
+CACHED = "answered from it"
 PAGES = ["", "/calls", "/calls?state=dead", "/customers", "/customer/nordlys", "/traces", "/system", "/audit"]
 
 
@@ -52,22 +56,35 @@ def same(answer: TestResponse) -> tuple[int, list[tuple[str, str]], str]:
     return answer.status_code, headers, text
 
 
-def test_a_lookup_is_tried_where_m8com_is_answered(apart: House) -> None:
-    """The page says what the cache has that M8Com's lookup has just filled; and nobody else was asked for it."""
+def test_a_lookup_is_tried_where_m8com_is_answered(apart: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says what the cache has that M8Com's lookup has just filled, and leads to the trace."""
     assert apart.lookup().status_code == 200
     person = sign_in(apart.app.test_client())
     form = {"customer": "nordlys", "number": "+46701740605", "mode": "as-is"}
-    assert "from the cache" in person.post(f"{HOME}/lookup", **form).text
+    shown = person.post(f"{HOME}/lookup", **form).text
+    assert CACHED in shown
+    trace = re.search(rf'href="({HOME}/traces/[^"]+)"', shown)
+    assert trace
+    assert CACHED in person.get(trace[1]).text
+    monkeypatch.setattr("middleware.console.apart.STAYS", frozenset())
+    assert CACHED not in person.post(f"{HOME}/lookup", **form).text  # the other process has a cache of its own
 
 
-def test_who_asks_is_who_asked_first(apart: House) -> None:
+@pytest.mark.parametrize("header", ["198.51.100.4", '", 198.51.100.4', ""])
+def test_who_asks_is_who_asked_first(apart: House, header: str) -> None:
     """The audit log has the address of the browser, and not that of the process that passed its request on."""
-    sign_in(apart.app.test_client(), environ_base={"REMOTE_ADDR": "203.0.113.9"})
-    sign_in(
-        apart.app.test_client(), environ_base={"REMOTE_ADDR": "10.0.0.5"}, headers={"X-Forwarded-For": "198.51.100.4"}
-    )
+    headers = {"X-Forwarded-For": header} if header else {}
+    sign_in(apart.app.test_client(), environ_base={"REMOTE_ADDR": "203.0.113.9"}, headers=headers)
+    sign_in(apart.app.test_client(), environ_base={"REMOTE_ADDR": "10.0.0.5"}, headers=headers)
     noted = [entry.address for entry in access_of(apart).audit.entries() if entry.action == "signed in"]
-    assert sorted(noted) == ["198.51.100.4", "203.0.113.9"]
+    assert sorted(noted) == sorted(["203.0.113.9", "198.51.100.4" if header else "10.0.0.5"])
+
+
+def test_nobody_says_himself_who_he_is(apart: House) -> None:
+    """The headers that processes tell each other are taken from nobody else."""
+    forged = {"X-M8crm-Peer": "192.0.2.1", "X-M8crm-Process": "0" * 64, "Connection": "X-M8crm-Peer"}
+    sign_in(apart.app.test_client(), environ_base={"REMOTE_ADDR": "203.0.113.9"}, headers=forged)
+    assert [entry.address for entry in access_of(apart).audit.entries()] == ["203.0.113.9"]
 
 
 @pytest.mark.parametrize("proof", [None, "0" * 64, "ü"])
@@ -76,9 +93,11 @@ def test_the_process_answers_nobody_else(apart: House, proof: str | None) -> Non
     url = str(apart.parts.settings.console_url)
     host, port = url.removeprefix("http://").split(":")
     head = f"X-M8crm-Process: {proof}\r\n" if proof else ""
-    for path in (f"{HOME}/sign-in", "/-/live", "/nordlys/lookup?fromNumber=1"):
+    head += f"Authorization: {apart.bearer()['Authorization']}\r\n"
+    sign_in(apart.app.test_client()).get(f"{HOME}/customer/nordlys")  # which it knows from now on
+    for path in (f"{HOME}/sign-in", "/-/live", "/nordlys/lookup?fromNumber=%2B46701740605"):
         with socket.create_connection((host, int(port)), timeout=20) as wire:
-            wire.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n".encode())
+            wire.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
             assert wire.recv(65_536).startswith(b"HTTP/1.1 403 ")
 
 
@@ -102,6 +121,7 @@ def test_odd_requests_are_answered_as_ever(console: House, apart: House) -> None
         ("/calls?text=%00", None, 400),
         ("/calls?customer=%C3%BC%F0%9F%98%80&state=a%2Fb", None, 400),
         ("/calls?since=x y", None, 400),
+        ("/traces?customer=100%&number=a%20b", None, 200),
         ("/calls", {"text": large}, 413),
         ("/calls", {"csrf": "wrong"}, 400),
         ("/calls", {"text": 'blå båt & "x" +46 70'}, 200),
@@ -123,3 +143,37 @@ def test_while_the_process_is_away_a_page_says_so(dead: House) -> None:
     assert line["error"] == "NewConnectionError"
     assert "secretive" not in str(lines)
     assert dead.lookup().status_code == 200
+
+
+def test_no_more_than_some_wait_for_the_process(apart: House) -> None:
+    """When it hangs, threads are left for lookups: the next one who asks is refused at once."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(MOST) as pool:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        settings = replace(apart.parts.settings, console_url=url)
+        app = create_app(parts=replace(apart.parts, settings=settings))
+        waiting = [pool.submit(app.test_client().get, f"{HOME}/sign-in") for _ in range(MOST)]
+        asked = [silent.accept()[0] for _ in range(MOST)]
+        assert app.test_client().get(f"{HOME}/sign-in").status_code == 503
+        assert House(apart.folder, app, apart.customers).lookup().status_code == 200
+        for wire in asked:
+            wire.close()
+        assert {one.result().status_code for one in waiting} == {503}
+
+
+def test_a_form_that_was_cut_off_is_refused_at_once(apart: House, place: str) -> None:
+    """What has come is all that is passed on; the other process does not wait for the rest."""
+    host, port = place.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as wire:
+        wire.sendall(f"POST {HOME}/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nname=a".encode())
+        wire.shutdown(socket.SHUT_WR)
+        assert wire.recv(65_536).startswith(b"HTTP/1.1 400 ")
+
+
+def test_the_process_passes_nothing_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the environment of those who pass requests on it answers itself, and has the pages."""
+    monkeypatch.setenv("M8CRM_DATA", str(tmp_path))
+    monkeypatch.setenv("M8CRM_CONSOLE", "false")
+    monkeypatch.setenv("M8CRM_CONSOLE_URL", "http://127.0.0.1:1")
+    app = create_console()
+    assert app.extensions["m8crm.console.apart"] is None
+    app.extensions["m8crm"].close()

@@ -116,6 +116,7 @@ def _try(tenant: Tenant, form: dict[str, str]) -> Tried:
     service: LookupService = parts.lookups if form["mode"] in ("as-is", "renew") else past
     trace = Trace(id=secrets.token_hex(8))
     result = service.lookup(tenant, query, Deadline.after(tenant.lookup.budget), trace)
+    parts.traces.flush()  # the page leads to it, and another process may have that
     return _tried(tenant, form, result, trace)
 
 
