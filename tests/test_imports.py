@@ -31,6 +31,7 @@ ROW_MATES = {
     ("model", "errors"),
     ("settings", "errors"),
     ("failpoints", "errors"),
+    ("installation_key", "errors"),
     ("settings", "failpoints"),
     ("generations", "model"),
     ("logs", "model"),

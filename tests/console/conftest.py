@@ -131,7 +131,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def apart(console: House) -> Iterator[House]:
-    """Return the house as the world reaches it under ``m8crm serve``: another server, with its own parts, has the pages."""
+    """Return the house as the world reaches it under ``m8crm serve``: another server has the pages."""
     pages = create_app(parts=console.parts)
     answer_for_others(pages, console.parts.key)
     with served(pages, InlineWorker) as (_, (host, port)):

@@ -172,3 +172,36 @@ def test_machine_without_threads_costs_no_answer(kept: TraceLog, monkeypatch: py
     add(kept, "2")
     assert kept._thread
     assert {trace.id for trace in kept.list()} == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("result", "cache", "is_whole"),
+    [
+        (Hit(body=b"{}"), "miss", True),
+        (Miss(reason="Nobody."), "miss", True),
+        (Hit(body=b"{}", is_partial=True), "miss", False),
+        (Hit(body=b"{}", is_stale=True), "stale", False),
+        (Hit(body=b"{}"), "revalidate", False),
+        (TimedOut(), "miss", False),
+    ],
+)
+def test_what_may_still_come_is_waited_for(kept: TraceLog, result: Result, cache: str, is_whole: bool) -> None:
+    """The row of a lookup that has found all is made at once; another one's has what came until it is written."""
+    trace = Trace(id="1", cache=cache)
+    kept._start = lambda: None  # type: ignore[method-assign]  # the test is the thread
+    kept.add(trace, "acme", NUMBER, result)
+    kept._make_rows(0.0)
+    trace.left_out.append("late")
+    kept.flush()
+    assert kept.list()[0].steps["left_out"] == ([] if is_whole else ["late"])
+
+
+def test_a_step_that_goes_on_is_waited_for(kept: TraceLog) -> None:
+    """An answer from one CRM does not end the trace while another is asked; the order stays that of the lookups."""
+    kept._start = lambda: None  # type: ignore[method-assign]
+    first, second = Trace(id="first"), Trace(id="second")
+    with first.span("contact"):
+        kept.add(first, "acme", NUMBER, Hit(body=b"{}"))
+        kept.add(second, "acme", NUMBER, Hit(body=b"{}"))
+        kept._make_rows(0.0)
+    assert {trace.id: len(trace.steps["steps"]) for trace in kept.list()} == {"first": 2, "second": 1}

@@ -176,6 +176,35 @@ def test_a_trace_begins_with_authentication_on_either_way(house: House) -> None:
     assert [step["name"] for step in slow.steps["steps"]][:2] == ["authentication", "cache"]
 
 
+def test_a_connection_is_taken_back_without_being_woken_for_it(house: House) -> None:
+    """After an answer that a CRM was asked for, the connection waits for the next request, and that is answered."""
+    secret = house.bearer()["Authorization"]
+    request = f"GET /nordlys/lookup?fromNumber={NUMBER} HTTP/1.1\r\nHost: x\r\nAuthorization: {secret}\r\n\r\n"
+    with served(house.app, InlineWorker) as (worker, address):
+        house.parts.tenants.get("nordlys")  # the fast path knows who was asked for a moment ago
+        deferred: list[object] = []
+        defer = worker.method_queue.defer
+
+        def deferring(*call: Any) -> None:
+            deferred.append(call)
+            defer(*call)
+
+        worker.method_queue.defer = deferring
+        with socket.create_connection(address, timeout=20) as wire:
+            for _ in range(3):
+                wire.sendall(request.encode())
+                assert read_answer(wire).startswith(b"HTTP/1.1 200 ")
+                house.parts.lookups.change("nordlys", "+46701740605")  # so that the CRM is asked each time
+            wire.sendall(2 * request.encode())  # what waits behind a request is answered, too
+            assert read_answer(wire).startswith(b"HTTP/1.1 200 ")
+            assert read_answer(wire).startswith(b"HTTP/1.1 200 ")
+            while worker._working or worker._ended:  # no later than in a second; pytest's time-out ends it
+                pass
+            (connection,) = worker.connections
+            assert connection.state is State.READING
+        assert len(deferred) <= 2  # for the two in one packet
+
+
 def test_one_connection_carries_many_requests() -> None:
     """Bodies of a known length and in chunks are read to their end, and the next request begins behind them."""
     chunked = (
