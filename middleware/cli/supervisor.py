@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from struct import Struct
 
 import structlog
 
@@ -24,6 +25,7 @@ CALM_SECONDS = 60.0  # a child that lived longer died of something new
 NICE = 10  # of the console: a tenth of the processor while lookups want all of it
 SLICE_NS = 100_000  # that the console has the core before a lookup that wakes may take it
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+_SCHED_ATTR = Struct("=IIQiIQQQ")  # sched_setattr(2): size, policy, flags, nice, priority, runtime, deadline, period
 _FIRST_SOCKET = 3  # systemd's sockets follow standard error: sd_listen_fds(3)
 _PR_SET_PDEATHSIG = 1  # Linux: the child is told when its parent dies, however it dies
 
@@ -80,20 +82,18 @@ class Supervisor:
         gunicorn = ("gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"))
         given = given_sockets()
         binds = tuple(argument for one in given for argument in ("-b", f"fd://{one}"))
-        programs, environ = [], {}
+        environ, beside = {}, []
         if self.settings.console:
             # it is ours, and stays: who asks while the console is started again waits
             with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
                 environ["M8CRM_CONSOLE_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
                 own = listener.detach()
-            bind = ("-b", f"fd://{own}", "--workers", "1")
-            arguments = (*gunicorn, *bind, "middleware.app:create_console()")
-            programs.append(_Program(name="console", arguments=arguments, sockets=(own,), nice=NICE))
-        web = _Program(name="web", arguments=(*gunicorn, *binds, "wsgi:app"), environ=environ, sockets=given)
-        programs.insert(0, web)
+            arguments = (*gunicorn, "-b", f"fd://{own}", "--workers", "1", "middleware.app:create_console()")
+            beside.append(_Program(name="console", arguments=arguments, sockets=(own,), nice=NICE))
         if self.with_worker:
-            programs.append(_Program(name="worker", arguments=("middleware.cli", "worker"), reloads=False))
-        return programs
+            beside.append(_Program(name="worker", arguments=("middleware.cli", "worker"), reloads=False))
+        web = _Program(name="web", arguments=(*gunicorn, *binds, "wsgi:app"), environ=environ, sockets=given)
+        return [web, *beside]
 
     def _spawn(self, program: _Program) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603
@@ -184,27 +184,13 @@ def is_ready(settings: Settings) -> bool:
         return False
 
 
-class _SchedAttr(ctypes.Structure):
-    """``struct sched_attr`` of sched_setattr(2), its first version."""
-
-    _fields_ = (
-        ("size", ctypes.c_uint32),
-        ("policy", ctypes.c_uint32),
-        ("flags", ctypes.c_uint64),
-        ("nice", ctypes.c_int32),
-        ("priority", ctypes.c_uint32),
-        ("runtime", ctypes.c_uint64),
-        ("deadline", ctypes.c_uint64),
-        ("period", ctypes.c_uint64),
-    )
-
-
 def _prepare(nice: int) -> None:
+    """Give the child its place beside the others, and have it end with its parent."""
+    libc = ctypes.CDLL(None)
     if nice:
         os.nice(nice)
         # Linux 6.12 and later give it the core for this long; by default a lookup that wakes waits for 3 ms.  Others,
         # and those that refuse, leave it as it is.  Neither Python nor Debian's C library has a name for the call
-        attr = _SchedAttr(ctypes.sizeof(_SchedAttr), 0, 0, os.nice(0), 0, SLICE_NS, 0, 0)
         if number := _SCHED_SETATTR.get(platform.machine()):
-            ctypes.CDLL(None).syscall(number, 0, ctypes.byref(attr), 0)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            libc.syscall(number, 0, _SCHED_ATTR.pack(_SCHED_ATTR.size, 0, 0, os.nice(0), 0, SLICE_NS, 0, 0), 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -28,6 +28,7 @@ _OURS = frozenset(name.lower() for name in (_PROOF, _PEER, "Host", "Content-Leng
 _SERVERS = frozenset({"server", "date"})  # each server writes its own
 _NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _DONE = "It may have done what you sent: look before you send it again."
+_AGAIN = "Then load the page again."
 
 
 class Apart:
@@ -59,8 +60,8 @@ class Apart:
             )
         except HTTPError as error:
             log.error("console_does_not_answer", error=type(error).__name__)
-            again = "load the page again" if asked.method in ("GET", "HEAD") else _DONE
-            abort(503, f"The console does not answer. It is started again by itself: {again}")
+            what_now = _AGAIN if asked.method in ("GET", "HEAD") else _DONE
+            abort(503, f"The console does not answer. It is started again by itself. {what_now}")
         kept = [(name, value) for name, value in answer.headers.items() if _is_passed(name, _SERVERS)]
         return Response([answer.data], answer.status, kept)  # as a list, or HEAD would be told the length of nothing
 

@@ -46,7 +46,7 @@ class Answer(requests.Response):
         status, *lines = [line.decode("latin-1").strip() for line in head]
         _, code, *reason = status.split(" ", 2)
         self.status_code, self.reason = int(code), " ".join(reason)
-        seen: dict[str, str] = {}  # asking the other for what is not there takes as long as all the rest
+        seen: dict[str, str] = {}  # CaseInsensitiveDict takes long to say that it has not
         for line in lines:
             name, colon, value = line.partition(":")
             if colon:
