@@ -76,25 +76,19 @@ class Account:
 
         What comes of it opens or closes the breaker, and is counted.
         """
+        ticket = None
         try:
-            with self._admitted(lane, deadline):
-                yield
-        except BaseException as error:
-            self.counts.add(CRM_REQUESTS, adapter, next(OUTCOMES[k] for k in type(error).__mro__ if k in OUTCOMES))
-            raise
-        self.counts.add(CRM_REQUESTS, adapter, "answered")
-
-    @contextmanager
-    def _admitted(self, lane: Lane, deadline: Deadline) -> Iterator[None]:
-        self._obey_pause()
-        ticket = self.breaker.enter(deadline)
-        try:
+            self._obey_pause()
+            ticket = self.breaker.enter(deadline)
             self._take(lane, deadline)
             yield
         except BaseException as error:
-            self._judge(error, ticket)
+            if ticket is not None:
+                self._judge(error, ticket)
+            self.counts.add(CRM_REQUESTS, adapter, next(OUTCOMES[k] for k in type(error).__mro__ if k in OUTCOMES))
             raise
         self.breaker.succeeded(ticket)
+        self.counts.add(CRM_REQUESTS, adapter, "answered")
 
     def pause(self, wait: timedelta | None) -> timedelta:
         """Send nothing for as long as the CRM asks, within reason; return how long that is."""

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from io import BytesIO
 from select import POLLIN, poll
 from threading import Lock
 from typing import Any
 
 import certifi
+import orjson
 import pycurl
 import requests
 from cachetools import LRUCache
@@ -33,6 +35,7 @@ MAX_IDLE = 64  # connections to each
 QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT, which pycurl has no name for
 _ERRORS = {value: name[2:].lower() for name, value in vars(pycurl).items() if name.startswith("E_")}
 _BREAK = re.compile(r"[\r\n\0]")
+_LONG, _AS_ZEROS = b"0" * 19, bytes.maketrans(b"123456789", b"0" * 9)  # a number that orjson may round
 _REQUESTS_SEND = HTTPAdapter.send
 
 
@@ -43,27 +46,37 @@ class Answer(requests.Response):
 
     def __init__(self, request: requests.PreparedRequest, head: Sequence[bytes], body: bytes) -> None:
         """Make the answer from the lines of its head; ``requests`` takes as long for an empty one."""
-        status, *lines = [line.decode("latin-1").strip() for line in head]
-        _, code, *reason = status.split(" ", 2)
-        self.status_code, self.reason = int(code), " ".join(reason)
         seen: dict[str, str] = {}  # CaseInsensitiveDict takes long to say that it has not
-        for line in lines:
+        for line in [line.decode("latin-1").strip() for line in head]:
             name, colon, value = line.partition(":")
-            if colon:
+            if line.startswith("HTTP/"):
+                _, code, *reason = line.split(" ", 2)
+                self.status_code, self.reason = int(code), " ".join(reason)
+                seen.clear()  # what was before belongs to an interim answer
+            elif colon:
                 known = seen.get(name.lower())
                 seen[name.lower()] = f"{known}, {value.strip()}" if known else value.strip()
         self.headers = CaseInsensitiveDict(seen)
-        self.encoding = get_encoding_from_headers(self.headers)
+        self.encoding = _encoding_of(seen.get("content-type", ""))
         self.url, self.request = request.url or "", request
         self.history, self.raw, self.elapsed = [], None, timedelta()
         self._content, self._content_consumed, self._next = body, True, None
 
     def json(self, **kwargs: Any) -> Any:
         """Return the answer's JSON; one that cannot be read is a :class:`CRMResponseError`."""
+        is_utf8 = (self.encoding or "utf-8").lower() == "utf-8"
+        if is_utf8 and not kwargs and _LONG not in self.content.translate(_AS_ZEROS):
+            with suppress(ValueError):  # ``requests``, which is slower, reads more than the standard allows
+                return orjson.loads(self.content)
         try:
             return super().json(**kwargs)
         except (ValueError, RecursionError):
             raise CRMResponseError("the CRM's answer is no JSON") from None
+
+
+@lru_cache(maxsize=256)  # a CRM says the same each time
+def _encoding_of(content_type: str) -> str | None:
+    return get_encoding_from_headers(CaseInsensitiveDict({"content-type": content_type}))
 
 
 class Transport:
@@ -131,11 +144,6 @@ class _Incoming:
     @property
     def is_too_large(self) -> bool:
         return len(self.body) > self.max_bytes
-
-    def take_head(self, line: bytes) -> None:
-        if line.startswith(b"HTTP/"):  # what was before belongs to an interim answer
-            self.head.clear()
-        self.head.append(line)
 
     def take_body(self, data: bytes) -> int:
         self.body += data
@@ -220,7 +228,7 @@ class _Handle:
         curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all it can decode
         curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.MAXCONNECTS, 1)
-        curl.setopt(pycurl.HEADERFUNCTION, self._incoming.take_head)
+        curl.setopt(pycurl.HEADERFUNCTION, self._incoming.head.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._incoming.take_body)
 
 

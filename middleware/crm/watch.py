@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Protocol
 
 HIDDEN = "…"
@@ -24,6 +25,7 @@ class Step(Protocol):
 Watch = Callable[..., AbstractContextManager[Step]]  # (name, least=seconds that make it worth being told)
 
 
+@lru_cache(maxsize=1024)  # an adapter asks for the same again and again
 def name_of(method: str, path: str, base_url: str) -> str:
     """Return the request in words that may be kept: ``GET /contacts/…/notes``.
 

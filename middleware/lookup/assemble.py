@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 from middleware.lookup.card import Card
-from middleware.lookup.clean import clean_activity, clean_card
+from middleware.lookup.clean import clean_activity, clean_contact, clean_links
 from middleware.lookup.verify import by_latest
 from middleware.model.activity import Activity, Call
 from middleware.model.contact import Contact, Field
@@ -42,8 +42,7 @@ def assemble(cards: Sequence[Card], own_calls: Iterable[Call]) -> Card:
     missing = without_doubles(own_calls, [a for a in brought if isinstance(a, Call)])
     activities = [*brought, *map(clean_activity, missing)]
     links = tuple(dict.fromkeys(link for card in cards for link in card.links))
-    card = clean_card(Card(contact=contact, links=links))
-    return Card(contact=card.contact, activities=newest(activities), links=card.links)
+    return Card(contact=clean_contact(contact), activities=newest(activities), links=clean_links(links))
 
 
 def newest(activities: Iterable[Activity]) -> tuple[Activity, ...]:

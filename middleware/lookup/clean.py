@@ -8,17 +8,17 @@ plain text.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
 from markdown_it import MarkdownIt
 
-from middleware.lookup.card import Card
 from middleware.lookup.markup import strip_tags, to_markdown
 from middleware.model.activity import Activity
 from middleware.model.contact import Contact, ContactNumber, Email, Field, Link
@@ -26,6 +26,7 @@ from middleware.model.contact import Contact, ContactNumber, Email, Field, Link
 MAX_TEXT = 10_000  # characters of a body; more cannot be read while a phone rings
 MAX_URL = 2_000  # characters
 MAX_LINE = 500  # characters of any other text
+_WESTERN = bytes((*range(0x20, 0x7F), *range(0x80, 0xC0), 0xC3))  # of ASCII and U+00C0 to U+00FF in UTF-8
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # anybody may write these texts: no pattern may read a character more than a few times, or one text stops the process
 _HTML = re.compile(r"</?(?:p|br|div|span|ul|ol|li|b|strong|i|em|u|a|table|tr|td|h[1-6]|img|blockquote)\b[^<>]*+>", re.I)
@@ -44,21 +45,24 @@ Record = Contact | ContactNumber | Email | Field | Link | Activity
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-def clean_card(card: Card) -> Card:
-    """Return the card with every text and link fit to be shown."""
-    contact = _clean_fields(card.contact)
-    contact = _changed(
+def clean_contact(contact: Contact) -> Contact:
+    """Return the contact with every text and link fit to be shown."""
+    contact = _clean_fields(contact)
+    return _changed(
         contact,
         display_name=contact.display_name or _fallback_name(contact),
-        numbers=tuple(n for n in map(_clean_fields, contact.numbers) if n.number),
-        emails=tuple(e for e in map(_clean_fields, contact.emails) if e.address),
-        fields=tuple(f for f in map(_clean_fields, contact.fields) if f.title and f.comment),
+        numbers=tuple([number for number in _clean_all(contact.numbers) if number.number]),
+        emails=tuple([email for email in _clean_all(contact.emails) if email.address]),
+        fields=tuple([field for field in _clean_all(contact.fields) if field.title and field.comment]),
         url=web_url(contact.url),
         avatar_url=web_url(contact.avatar_url),
         cover_photo_url=web_url(contact.cover_photo_url),
     )
-    links = tuple(link for link in map(_clean_fields, card.links) if link.name and web_url(link.url))
-    return Card(contact=contact, activities=tuple(map(clean_activity, card.activities)), links=links)
+
+
+def clean_links(links: Iterable[Link]) -> tuple[Link, ...]:
+    """Return the links that have a name and lead to the web."""
+    return tuple([link for link in _clean_all(links) if link.name and web_url(link.url)])
 
 
 def clean_activity(activity: Activity) -> Activity:
@@ -96,7 +100,7 @@ def has_html(text: str) -> bool:
 
 def clean_text(text: str, most: int = MAX_LINE) -> str:
     """Return ``text`` without control characters, cut at ``most`` characters."""
-    if not text.isprintable():
+    if not _is_printable(text):
         text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = text.strip()
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -115,6 +119,25 @@ def web_url(url: str | None) -> str | None:
     return text if is_web else None
 
 
+def _clean_all(records: Iterable[RecordT]) -> Sequence[RecordT]:
+    """Clean each record; nearly always all are fit, and looking at their texts at once takes a tenth of the time."""
+    records = tuple(records)
+    if not records:
+        return records
+    read, _ = _looked_at(type(records[0]))  # type: ignore[arg-type]  # a type is hashable
+    texts: list[Any] = [text for record in records for text in read(record) if text is not None]
+    try:
+        is_fit = _is_printable("".join(texts)) and all(texts) and texts == [*map(str.strip, texts)]
+    except TypeError:  # some are no text
+        is_fit = False
+    return records if is_fit and max(map(len, texts), default=0) <= MAX_LINE else [*map(_clean_fields, records)]
+
+
+def _is_printable(text: str) -> bool:
+    """Say what ``str.isprintable`` does, of what Western Europe writes in a tenth of the time."""
+    return not text.encode(errors="surrogatepass").translate(None, _WESTERN) or text.isprintable()
+
+
 def _clean_fields(record: RecordT) -> RecordT:
     """Return the record with short texts cleaned, empty optional ones ``None``, and naive moments read in UTC."""
     changes: dict[str, object] = {}
@@ -123,8 +146,6 @@ def _clean_fields(record: RecordT) -> RecordT:
         if value is None:
             continue
         if isinstance(value, str):
-            if value.isprintable() and 0 < len(value) <= most and value[0] != " " != value[-1]:
-                continue  # most texts are fit, and a card has many
             text = clean_text(value, most) or (None if is_optional else "")
             if text != value:
                 changes[name] = text

@@ -152,7 +152,8 @@ class Search:
         self._reading = pool.submit(self._read, contact, ctx, self.tools.clock()) if is_read else None
         parts = {name: pool.submit(self._part, name, contact, ctx, self.tools.clock()) for name in names}
         self._parts, self._contact = parts, contact
-        wait(self._futures(), ctx.deadline.remaining)
+        if pending := self._futures():
+            wait(pending, ctx.deadline.remaining)
         if self._is_gone:
             self._contact = None
             return None

@@ -134,16 +134,21 @@ class LookupService:
             done(self._ended(trace, question.tenant, question.number, result))
 
         if deadline.is_over:  # the caller has hung up while the request waited
-            return end(TimedOut())
+            end(TimedOut())
+            return
         self._give_up_overdue()
-        inquiry = self._inquiry(question, trace)
-        if question.older:
-            inquiry.let_go()
-            return end(question.older)
+        inquiry, is_new = self._inquiry(question, trace)
         try:
-            inquiry.answer(deadline, trace, end)
+            if question.older:
+                inquiry.let_go()
+                end(question.older)
+            else:
+                inquiry.answer(deadline, trace, end)
         except RuntimeError as error:
             end(failure(error, question.tenant, "all", "wait"))
+        finally:
+            if is_new:  # last: its thread wakes at once, and would wait for this one
+                self._start(inquiry)
 
     def change(self, tenant_id: str, number: str) -> None:
         """Have the CRM asked for the number again, everywhere; what is known is kept for the case that it fails."""
@@ -161,22 +166,25 @@ class LookupService:
         self._keep_trace(trace, tenant.id, str(number), result)
         return result
 
-    def _inquiry(self, question: Question, trace: Trace) -> Inquiry:
-        """Return the inquiry that is on its way, or begin one."""
+    def _inquiry(self, question: Question, trace: Trace) -> tuple[Inquiry, bool]:
+        """Return the inquiry that is on its way, or a new one, and whether it is one."""
+        flight = question.flight
         with self._lock:
-            if question.flight in self._inquiries:
-                trace.joined = self._inquiries[question.flight].trace.id
-                return self._inquiries[question.flight]
+            if known := self._inquiries.get(flight):
+                trace.joined = known.trace.id
+                return known, False
             inquiry = Inquiry(question=question, trace=trace, tools=self._tools, land=self._land)
-            self._inquiries[question.flight] = inquiry
+            self._inquiries[flight] = inquiry
+            return inquiry, True
+
+    def _start(self, inquiry: Inquiry) -> None:
         try:
             if self._shared:
                 self._tools.pool.submit(self._inquire_with_others, self._shared, inquiry)
             else:
                 inquiry.start(self._bulkheads)
         except Exception as error:  # whoever joins must not wait for nothing
-            inquiry.end(failure(error, question.tenant, "all", "start"))
-        return inquiry
+            inquiry.end(failure(error, inquiry.question.tenant, "all", "start"))
 
     def _land(self, inquiry: Inquiry, result: Result) -> None:
         question = inquiry.question

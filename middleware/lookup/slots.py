@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 
 from middleware.tenants.tenant import Source, Tenant
+
+
+class Places:
+    """So many and no more.  Hand-written: Python's semaphores can wait, and so take twenty times as long."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._lock = Lock()
+
+    def take(self) -> bool:
+        """Return whether there was one."""
+        with self._lock:
+            if not self._left:
+                return False
+            self._left -= 1
+            return True
+
+    def give_back(self) -> None:
+        """Leave one to others."""
+        with self._lock:
+            self._left += 1
 
 
 class Slots:
@@ -14,18 +35,18 @@ class Slots:
     answers than a process can make in time would all be late.
     """
 
-    def __init__(self, count: int, all_awaited: BoundedSemaphore) -> None:
-        self.awaited = BoundedSemaphore(count)
-        self.late = BoundedSemaphore(count)
-        self.lost = BoundedSemaphore(count)
+    def __init__(self, count: int, all_awaited: Places) -> None:
+        self.awaited = Places(count)
+        self.late = Places(count)
+        self.lost = Places(count)
         self.all_awaited = all_awaited
 
     def take(self) -> Slot | None:
         """Return a slot, or ``None`` at once when all are taken."""
-        if not self.awaited.acquire(blocking=False):
+        if not self.awaited.take():
             return None
-        if not self.all_awaited.acquire(blocking=False):
-            self.awaited.release()
+        if not self.all_awaited.take():
+            self.awaited.give_back()
             return None
         return Slot(self)
 
@@ -35,7 +56,7 @@ class Slot:
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self._held: list[BoundedSemaphore] = [slots.awaited, slots.all_awaited]
+        self._held: list[Places] = [slots.awaited, slots.all_awaited]
         self._lock = Lock()
 
     def make_late(self) -> None:
@@ -53,11 +74,11 @@ class Slot:
         with self._lock:
             self._leave()
 
-    def _move_to(self, place: BoundedSemaphore) -> bool:
+    def _move_to(self, place: Places) -> bool:
         with self._lock:
             if not self._held or place in self._held:
                 return True
-            if not place.acquire(blocking=False):
+            if not place.take():
                 return False
             self._leave()
             self._held = [place]
@@ -65,7 +86,7 @@ class Slot:
 
     def _leave(self) -> None:
         for place in self._held:
-            place.release()
+            place.give_back()
         self._held = []
 
 
@@ -73,7 +94,7 @@ class Bulkheads:
     """The slots of every source of every customer that was asked; ``count`` searches are awaited at the same time."""
 
     def __init__(self, count: int) -> None:
-        self._all_awaited = BoundedSemaphore(count)
+        self._all_awaited = Places(count)
         self._slots: dict[tuple[str, str, int], Slots] = {}
 
     def of(self, tenant: Tenant, source: Source) -> Slots:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
+
+import orjson
 
 from middleware.model.deadline import Clock, Deadline
 
@@ -93,10 +96,9 @@ class Trace:
     def __post_init__(self) -> None:
         self.began = self.clock()
 
-    @contextmanager
     def span(
         self, name: str, source: str = "", queued: float = 0.0, *, within: Span | None = None, least: float = 0.0
-    ) -> Iterator[Span]:
+    ) -> AbstractContextManager[Span]:
         """Record the enclosed step; an exception is noted by its class and goes on.
 
         A step that takes less than ``least`` seconds and does not fail is not worth being told, nor are more than
@@ -106,15 +108,7 @@ class Trace:
         spans = self.spans if within is None else within.parts
         if within is None or len(spans) < MAX_PARTS:
             spans.append(span)
-        try:
-            yield span
-        except BaseException as error:
-            span.note = f"{span.note}, {type(error).__name__}" if span.note else type(error).__name__
-            span.took = self.took - span.begin
-            raise
-        span.took = self.took - span.begin
-        if least and span.took < least and span in spans:
-            spans.remove(span)
+        return _Recording(self, span, spans, least)
 
     def add(self, name: str, begin: float, note: str = "") -> None:
         """Record a step that is just over."""
@@ -155,6 +149,10 @@ class Trace:
             "remarks": list(self.remarks),
         }
 
+    def packed(self, took: float) -> str:
+        """Return what :func:`unpacked` makes the document of; making that here would hold up lookups."""
+        return orjson.dumps((took, *_kept(self))).decode()
+
     def _first(self, took: float) -> list[Span]:
         """Return the steps before any CRM is asked."""
         authentication = Span(name="authentication", begin=0.0, took=self.known_at)
@@ -169,6 +167,42 @@ class Trace:
         ends = [span.begin + (took if span.took is None else span.took) for span in spans if span.begin <= took]
         end = min(took, max(ends, default=0.0))
         return [Span(name="answer", begin=end, took=took - end)]
+
+
+class _Recording(AbstractContextManager[Span]):  # a generator takes three times as long
+    """Fills in a span when its step ends."""
+
+    __slots__ = ("_least", "_span", "_spans", "_trace")
+
+    def __init__(self, trace: Trace, span: Span, spans: list[Span], least: float) -> None:
+        self._trace, self._span, self._spans, self._least = trace, span, spans, least
+
+    def __enter__(self) -> Span:
+        return self._span
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        span = self._span
+        span.took = self._trace.took - span.begin
+        if kind:
+            span.note = f"{span.note}, {kind.__name__}" if span.note else kind.__name__
+        elif self._least and span.took < self._least and span in self._spans:
+            self._spans.remove(span)
+
+
+_KEPT = ("cache", "joined", "left", "spans", "left_out", "dropped", "known_at", "asked_at", "remarks")
+_kept = attrgetter(*_KEPT)
+
+
+def unpacked(text: str) -> dict[str, Any]:
+    """Return the document (:meth:`Trace.document`) of a trace that was packed."""
+    took, *values = orjson.loads(text)
+    trace = Trace(**dict(zip(_KEPT, values, strict=True)))
+    trace.spans = [_span(**span) for span in values[_KEPT.index("spans")]]
+    return trace.document(took)
+
+
+def _span(parts: list[dict[str, Any]], **facts: Any) -> Span:
+    return Span(parts=[_span(**part) for part in parts], **facts)
 
 
 def _milliseconds(seconds: float) -> float:

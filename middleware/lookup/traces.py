@@ -19,23 +19,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
 import structlog
 
 from middleware.errors import StorageError
 from middleware.logs import masked
 from middleware.lookup.cache import Age
 from middleware.lookup.card import Failed, Hit, Miss, Result
-from middleware.lookup.trace import Trace
+from middleware.lookup.trace import Trace, unpacked
 
 MAX_WAITING = 2_000  # traces that are not written yet
 MAX_HITS = 25  # of which come from the cache alone, a second: writing more would delay the answers themselves
 MAX_KEPT = 20_000  # traces
 KEPT_FOR = timedelta(days=7)
 BATCH_EVERY = 1.0  # seconds
-ROWS_EVERY = 0.1  # seconds: what has just happened is at hand; a second later a row takes three times as long to make
 BREATH = 0.0005  # seconds between some traces, or the lookups under way would wait for all of them
-SOME = 10  # traces; to pause after each takes longer than to make its row
+SOME = 10  # traces; to pause after each takes longer than to write it
 _TABLE = """
 CREATE TABLE IF NOT EXISTS trace (
     seq INTEGER PRIMARY KEY,
@@ -94,10 +92,17 @@ class TraceLog:
         self._is_broken = False
 
     def add(self, trace: Trace, customer: str, number: str, result: Result) -> None:
-        """Keep the trace of a lookup that has just ended; costs the caller a microsecond."""
+        """Keep the trace of a lookup that has just ended; one that may still find something has until the next batch.
+
+        Costs the caller 20 µs.  The thread that writes would need no more, but many at once, and hold up others.
+        """
         if trace.cache == Age.FRESH and len(self._waiting) + len(self._rows) >= MAX_HITS:
             return
-        self._waiting.append((self._now(), trace, trace.took, customer, number, result))
+        one = (self._now(), trace, trace.took, customer, number, result)
+        if _has_all(trace, result):
+            self._rows.append(self._row(*one))
+        else:
+            self._waiting.append(one)
         if self._thread is None:  # started late: threads do not survive a fork
             self._start()
         if not self._wake.is_set():
@@ -118,13 +123,16 @@ class TraceLog:
     def flush(self, breath: float = 0.0) -> None:
         """Write what waits, with a ``breath`` after some; a database that refuses costs the traces and is told once."""
         with self._writing:
-            self._make_rows(breath, with_unfinished=True)
+            self._make_rows(breath)
             batch = [self._rows.popleft() for _ in range(len(self._rows))]
             if not batch:
                 return
             try:
                 with self._open() as database:
-                    database.executemany("INSERT INTO trace VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", batch)
+                    for i in range(0, len(batch), SOME):
+                        insert = "INSERT INTO trace VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)"
+                        database.executemany(insert, batch[i : i + SOME])
+                        time.sleep(breath)
                     kept_from = self._now() - KEPT_FOR.total_seconds()
                     too_old = "seq <= (SELECT max(seq) FROM trace) - ? OR at < ?"
                     database.execute(f"DELETE FROM trace WHERE {too_old}", (MAX_KEPT, kept_from))  # noqa: S608 - a constant
@@ -161,33 +169,16 @@ class TraceLog:
         except sqlite3.Error as error:
             raise StorageError(f"{self._path} cannot be written ({error})") from None
 
-    def _make_rows(self, breath: float, *, with_unfinished: bool = False) -> None:
-        """Make the rows of the lookups that have found all; those of others when there is no more time to wait."""
-        unfinished = []
+    def _make_rows(self, breath: float) -> None:
         for i in range(len(self._waiting)):  # those that come meanwhile are for the next time: this one has an end
-            one = self._waiting.popleft()
-            if with_unfinished or _has_all(one[1], one[-1]):
-                self._rows.append(self._row(*one))
-            else:
-                unfinished.append(one)
+            self._rows.append(self._row(*self._waiting.popleft()))
             if breath and i % SOME == SOME - 1:
                 time.sleep(breath)
-        room = MAX_WAITING - len(self._waiting)
-        self._waiting.extendleft(reversed(unfinished[-room:] if room else []))
 
     def _row(self, at: float, trace: Trace, took: float, customer: str, number: str, result: Result) -> tuple[Any, ...]:
         number = masked(number, self._key) if number else ""
         ms = round(took * 1000, 1)
-        return (
-            trace.id,
-            customer,
-            number,
-            at,
-            outcome_of(result),
-            reason_of(result),
-            ms,
-            orjson.dumps(trace.document(took)).decode(),
-        )
+        return trace.id, customer, number, at, outcome_of(result), reason_of(result), ms, trace.packed(took)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -201,10 +192,7 @@ class TraceLog:
     def _write_for_ever(self) -> None:
         while True:
             self._wake.wait()
-            for _ in range(round(BATCH_EVERY / ROWS_EVERY)):  # what comes meanwhile goes into the same transaction
-                time.sleep(ROWS_EVERY)
-                with self._writing:
-                    self._make_rows(BREATH)
+            time.sleep(BATCH_EVERY)  # what comes meanwhile goes into the same transaction
             self._wake.clear()
             self.flush(BREATH)
             self._after_batch()
@@ -217,7 +205,7 @@ def _has_all(trace: Trace, result: Result) -> bool:
 
 
 def _kept(row: dict[str, Any]) -> KeptTrace:
-    row |= {"at": datetime.fromtimestamp(row["at"], UTC), "steps": orjson.loads(row["steps"])}
+    row |= {"at": datetime.fromtimestamp(row["at"], UTC), "steps": unpacked(row["steps"])}
     return KeptTrace(**row)
 
 

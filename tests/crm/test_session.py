@@ -22,6 +22,7 @@ from middleware.crm.auth import bearer
 from middleware.crm.context import build_context
 from middleware.crm.session import MAX_BYTES, CRMSession, parse_retry_after
 from middleware.crm.settings import Secret
+from middleware.crm.transport import Answer
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -169,6 +170,32 @@ def test_json_that_is_none_is_the_crms_fault(crm: FaultServer) -> None:
     with pytest.raises(CRMResponseError):
         session(crm).get("not-json").json()
     assert session(crm).get("ok").json() == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b'{"id": 18446744073709551616, "small": -9223372036854775809}'),
+        ("application/json; charset=UTF-8", '["å", "\\u00e5", 1e-7, 12345678901234567.5]'.encode()),
+        ("application/json", b'{"share": NaN, "most": 1e400}'),
+        ("application/json", b'"\\ud800"'),
+        ("application/json", b"[" * 900 + b"]" * 900),
+        ("text/html", '["å"]'.encode("latin-1")),
+        ("", '["å"]'.encode("utf-16")),
+        ("", b"[]"),
+    ],
+)
+def test_json_is_read_as_requests_reads_it(kind: str, body: bytes) -> None:
+    """The quick reader rounds nothing, and leaves to the other what it does not know."""
+    quick = Answer(requests.PreparedRequest(), [b"HTTP/1.1 200 OK\r\n", b"Content-Type: " + kind.encode()], body)
+    assert repr(quick.json()) == repr(requests.Response.json(quick))
+
+
+def test_an_interim_answer_is_none() -> None:
+    """What a server hints before it answers (RFC 8297) is not the answer."""
+    head = b"HTTP/1.1 103 Early Hints\r\n", b"Link: </style>\r\n", b"\r\n", b"HTTP/1.1 200 OK\r\n", b"X-Total: 1\r\n"
+    answer = Answer(requests.PreparedRequest(), head, b"")
+    assert (answer.status_code, answer.reason, dict(answer.headers)) == (200, "OK", {"x-total": "1"})
 
 
 @pytest.mark.parametrize(

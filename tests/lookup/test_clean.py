@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from middleware.lookup.card import Card
-from middleware.lookup.clean import clean_body, clean_card, clean_text, web_url
+from middleware.lookup.clean import clean_activity, clean_body, clean_contact, clean_links, clean_text, web_url
 from middleware.model.activity import Note
 from middleware.model.contact import Contact, Field, Link
 
@@ -21,18 +20,10 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 )  # fmt: skip
 def test_only_web_links_survive(url: str) -> None:
     """A link that is not http(s) is left out wherever it stands."""
-    contact = Contact(id="1", display_name="Ada", url=url, avatar_url=url, cover_photo_url=url)
-    card = clean_card(
-        Card(contact=contact, activities=(Note(timestamp=NOW, link=url),), links=(Link(name="New", url=url),))
-    )
-    found = (
-        card.contact.url,
-        card.contact.avatar_url,
-        card.contact.cover_photo_url,
-        card.activities[0].link,
-        card.links,
-    )
-    assert found == (None, None, None, None, ())
+    contact = clean_contact(Contact(id="1", display_name="Ada", url=url, avatar_url=url, cover_photo_url=url))
+    assert (contact.url, contact.avatar_url, contact.cover_photo_url) == (None, None, None)
+    assert clean_activity(Note(timestamp=NOW, link=url)).link is None
+    assert clean_links([Link(name="New", url=url)]) == ()
     assert web_url("https://crm.example/1") == "https://crm.example/1"
 
 
@@ -82,12 +73,22 @@ def test_empty_optional_texts_are_left_out() -> None:
     contact = Contact(
         id="7", display_name="\x00", first_name=" ", company="Acme", fields=(Field(title="", comment="x"),)
     )
-    cleaned = clean_card(Card(contact=contact)).contact
+    cleaned = clean_contact(contact)
     assert (cleaned.display_name, cleaned.first_name, cleaned.fields) == ("Acme", None, ())
 
 
 def test_naive_moments_are_read_in_utc() -> None:
     """A moment without zone does not depend on the server's clock settings."""
     naive = NOW.replace(tzinfo=None)
-    card = clean_card(Card(contact=Contact(id="1", display_name="A"), activities=(Note(timestamp=naive),)))
-    assert card.activities[0].timestamp == NOW
+    assert clean_activity(Note(timestamp=naive)).timestamp == NOW
+
+
+TITLES = ["Phone", "Äpfel, ö å", "x" * 499, "", " a", "a ", "a\u202eb", "a\nb", "x" * 501, "\u4e2d", "\ud800", "\xad"]
+
+
+@given(st.lists(st.builds(Field, title=st.sampled_from(TITLES) | st.text(), comment=st.sampled_from(TITLES))))
+def test_looking_at_all_texts_at_once_changes_nothing(facts: list[Field]) -> None:
+    """The short way to find many texts fit agrees with cleaning each."""
+    each = [Field(title=clean_text(fact.title), comment=clean_text(fact.comment)) for fact in facts]
+    wanted = tuple(fact for fact in each if fact.title and fact.comment)
+    assert clean_contact(Contact(id="1", display_name="Ada", fields=tuple(facts))).fields == wanted

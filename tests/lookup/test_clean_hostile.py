@@ -14,10 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from middleware.lookup import clean, markup
-from middleware.lookup.card import Card
-from middleware.lookup.clean import MAX_TEXT, clean_body, clean_card, clean_text
+from middleware.lookup.clean import MAX_TEXT, clean_activity, clean_body, clean_text
 from middleware.model.activity import Note
-from middleware.model.contact import Contact
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 BAD_LINK = "[x](javascript:a)"  # has everything looked at closely
@@ -116,11 +114,7 @@ def test_a_body_that_cannot_be_read_is_shown_without_tags(monkeypatch: pytest.Mo
         raise RecursionError
 
     monkeypatch.setattr(clean, "to_markdown", fail)
-    contact = Contact(id="1", display_name="Ada")
-    card = clean_card(
-        Card(contact=contact, activities=(Note(timestamp=NOW, body="<p>Call <b>back</b> &amp; ask</p>"),))
-    )
-    (note,) = card.activities
+    note = clean_activity(Note(timestamp=NOW, body="<p>Call <b>back</b> &amp; ask</p>"))
     assert (note.body, note.markdown) == ("Call back & ask", False)
 
 

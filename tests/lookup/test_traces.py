@@ -190,7 +190,6 @@ def test_what_may_still_come_is_waited_for(kept: TraceLog, result: Result, cache
     trace = Trace(id="1", cache=cache)
     kept._start = lambda: None  # type: ignore[method-assign]  # the test is the thread
     kept.add(trace, "acme", NUMBER, result)
-    kept._make_rows(0.0)
     trace.left_out.append("late")
     kept.flush()
     assert kept.list()[0].steps["left_out"] == ([] if is_whole else ["late"])
@@ -203,5 +202,4 @@ def test_a_step_that_goes_on_is_waited_for(kept: TraceLog) -> None:
     with first.span("contact"):
         kept.add(first, "acme", NUMBER, Hit(body=b"{}"))
         kept.add(second, "acme", NUMBER, Hit(body=b"{}"))
-        kept._make_rows(0.0)
     assert {trace.id: len(trace.steps["steps"]) for trace in kept.list()} == {"first": 2, "second": 1}

@@ -59,7 +59,12 @@ class AnswerSchema(Schema):
             value = getattr(obj, attribute, None)
             if not value and (value is None or (value in ("", ()) and not is_required)):
                 continue
-            answer[key] = value if is_text and type(value) is str else field.serialize(attribute, obj)
+            if is_text and type(value) is str:
+                answer[key] = value
+            elif isinstance(field, fields.Nested):
+                answer[key] = field.schema.dump(value)
+            else:
+                answer[key] = field.serialize(attribute, obj)
         return answer
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
-from werkzeug.datastructures import MultiDict
 
 from middleware.model.call import LookupQuery, User
 from middleware.model.phone import parse_number
@@ -58,24 +57,19 @@ def read_query(query: str, tenant: Tenant) -> LookupQuery:
 
 @lru_cache(maxsize=2048)  # the same callers call again, and a fast answer must not pay for reading twice
 def _read_query(query: str, region: str, numeric_id_parameter: str) -> LookupQuery:
-    args = MultiDict(parse_qsl(query, keep_blank_values=True, errors="werkzeug.url_quote"))  # as Flask reads it
-    values = _values(args)
-    loaded = values if "fromNumber" in values else _ARGS.load(values)  # a text is a text: nothing else can be wrong
+    args: dict[str, str] = {}  # the first value of each, as Flask reads them
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="werkzeug.url_quote"):
+        known = args.setdefault(name, value)
+        if name in _NUMBERS and known[:MAX_VALUE] != value[:MAX_VALUE]:
+            raise ValidationError({name: ["Is given twice, with different values."]})
+    loaded = args if "fromNumber" in args else _ARGS.load(args)  # a text is a text: nothing else can be wrong
     to_number = loaded.get("toNumber")
     return LookupQuery(
-        number=parse_number(loaded["fromNumber"], region),
-        to_number=parse_number(to_number, region) if to_number else None,
+        number=parse_number(loaded["fromNumber"][:MAX_VALUE], region),
+        to_number=parse_number(to_number[:MAX_VALUE], region) if to_number else None,
         user=parse_user(args),
-        numeric_id=parse_numeric_id(values.get(numeric_id_parameter)),
+        numeric_id=parse_numeric_id(args.get(numeric_id_parameter)),
     )
-
-
-def _values(args: MultiDict[str, str]) -> dict[str, str]:
-    """Return the first value of each parameter; a number that comes twice must be the same twice."""
-    for name in _NUMBERS:
-        if len({value[:MAX_VALUE] for value in args.getlist(name)}) > 1:
-            raise ValidationError({name: ["Is given twice, with different values."]})
-    return {name: args[name][:MAX_VALUE] for name in args}
 
 
 def parse_user(args: dict[str, str]) -> User | None:
