@@ -16,6 +16,7 @@ import structlog
 log = structlog.get_logger("m8crm.web")
 A_SECOND = 50  # lines that are written in full; more would cost the answers their speed
 MAX_WAITING = 1000
+PAUSE = 0.1  # seconds between looks at what waits: to be woken for each line would take the processor from its answer
 
 Line = tuple[Callable[..., None], tuple[object, ...]]
 
@@ -68,6 +69,7 @@ class Lines:
         began, written = time.monotonic(), 0
         while not self._stop.is_set():
             self._wake.wait()
+            self._stop.wait(PAUSE)
             self._wake.clear()
             if time.monotonic() - began >= 1:
                 began, written = time.monotonic(), 0
