@@ -106,6 +106,8 @@ def harass(between: int) -> Seen:
             senders.wait_for(len(senders.acknowledged) + between)
         say(f"until all are delivered, after {monotonic() - began:.0f} s")
         calls, events = settle(stub, names, postgres.url(database))
+        for machine in machines:
+            machine.wait_until_it_answers()  # the first may still be starting again
         redis.stop()
         asked_alone = ask_for_many(stub, [machine.port for machine in machines], "alone")
         for machine in machines:
