@@ -88,7 +88,12 @@ class Generations:
 @lru_cache(maxsize=4096)  # the same callers call again
 def _slots(key: bytes, tenant_id: str, number: str) -> tuple[int, int, int, int]:
     digest = _digest(key, tenant_id, number)
-    return _slot("changed", digest), _slot("all"), _slot("of", tenant_id), _slot("forgotten", digest)
+    return _slot("changed", digest), _EVERYTHING, _slot_of(tenant_id), _slot("forgotten", digest)
+
+
+@lru_cache(maxsize=4096)
+def _slot_of(tenant_id: str) -> int:
+    return _slot("of", tenant_id)
 
 
 def _digest(key: bytes, *what: str) -> str:
@@ -97,3 +102,6 @@ def _digest(key: bytes, *what: str) -> str:
 
 def _slot(*what: str) -> int:
     return zlib.crc32("\0".join(what).encode(errors="replace")) % SLOTS
+
+
+_EVERYTHING = _slot("all")

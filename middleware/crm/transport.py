@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from io import BytesIO
 from select import POLLIN, poll
 from threading import Lock
@@ -34,6 +34,7 @@ MAX_CRMS = 256  # to which idle connections are kept, the latest used
 MAX_IDLE = 64  # connections to each
 QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT, which pycurl has no name for
 _ERRORS = {value: name[2:].lower() for name, value in vars(pycurl).items() if name.startswith("E_")}
+_CONTENT_TYPE = b"content-type:"
 _BREAK = re.compile(r"[\r\n\0]")
 _LONG, _AS_ZEROS = b"0" * 19, bytes.maketrans(b"123456789", b"0" * 9)  # a number that orjson may round
 _REQUESTS_SEND = HTTPAdapter.send
@@ -46,21 +47,30 @@ class Answer(requests.Response):
 
     def __init__(self, request: requests.PreparedRequest, head: Sequence[bytes], body: bytes) -> None:
         """Make the answer from the lines of its head; ``requests`` takes as long for an empty one."""
-        seen: dict[str, str] = {}  # CaseInsensitiveDict takes long to say that it has not
-        for line in [line.decode("latin-1").strip() for line in head]:
-            name, colon, value = line.partition(":")
-            if line.startswith("HTTP/"):
-                _, code, *reason = line.split(" ", 2)
-                self.status_code, self.reason = int(code), " ".join(reason)
-                seen.clear()  # what was before belongs to an interim answer
-            elif colon:
-                known = seen.get(name.lower())
-                seen[name.lower()] = f"{known}, {value.strip()}" if known else value.strip()
-        self.headers = CaseInsensitiveDict(seen)
-        self.encoding = _encoding_of(seen.get("content-type", ""))
+        begin, content_type = 0, b""
+        for at, line in enumerate(head):
+            if line.startswith(b"HTTP/"):
+                begin, content_type = at, b""  # what was before belongs to an interim answer
+            elif line[: len(_CONTENT_TYPE)].lower() == _CONTENT_TYPE:
+                content_type = line[len(_CONTENT_TYPE) :]
+        _, code, *reason = head[begin].decode("latin-1").strip().split(" ", 2)
+        self.status_code, self.reason = int(code), " ".join(reason)
+        self._fields = head[begin + 1 :]
+        self.encoding = _encoding_of(content_type)
         self.url, self.request = request.url or "", request
         self.history, self.raw, self.elapsed = [], None, timedelta()
         self._content, self._content_consumed, self._next = body, True, None
+
+    @cached_property
+    def headers(self) -> CaseInsensitiveDict[str]:  # type: ignore[override]  # nearly nobody reads them
+        """The fields of the head."""
+        seen: dict[str, str] = {}  # CaseInsensitiveDict takes long to say that it has not
+        for line in self._fields:
+            name, colon, value = line.decode("latin-1").partition(":")
+            if colon:
+                known = seen.get(name.lower())
+                seen[name.lower()] = f"{known}, {value.strip()}" if known else value.strip()
+        return CaseInsensitiveDict(seen)
 
     def json(self, **kwargs: Any) -> Any:
         """Return the answer's JSON; one that cannot be read is a :class:`CRMResponseError`."""
@@ -75,8 +85,8 @@ class Answer(requests.Response):
 
 
 @lru_cache(maxsize=256)  # a CRM says the same each time
-def _encoding_of(content_type: str) -> str | None:
-    return get_encoding_from_headers(CaseInsensitiveDict({"content-type": content_type}))
+def _encoding_of(content_type: bytes) -> str | None:
+    return get_encoding_from_headers(CaseInsensitiveDict({"content-type": content_type.decode("latin-1").strip()}))
 
 
 class Transport:
@@ -167,10 +177,8 @@ class _Stream:
 
 
 def _stream_of(request: requests.PreparedRequest) -> _Stream | None:
-    size = str(request.headers.get("Content-Length", ""))
-    if not (hasattr(request.body, "read") and size.isdecimal()):
-        return None
-    return _Stream(file=request.body, size=int(size))
+    size = str(request.headers.get("Content-Length", "")) if hasattr(request.body, "read") else ""
+    return _Stream(file=request.body, size=int(size)) if size.isdecimal() else None
 
 
 class _Handle:
@@ -187,8 +195,10 @@ class _Handle:
         curl, incoming = self._curl, self._incoming
         is_usual = request.method == "GET" and not request.body
         curl.setopt(pycurl.URL, request.url or "")
-        not_added = [b"Expect:"] if "Content-Type" in request.headers else [b"Expect:", b"Content-Type:"]
-        curl.setopt(pycurl.HTTPHEADER, not_added + [_line(name, value) for name, value in request.headers.items()])
+        lines = [_line(name, value) for name, value in request.headers.items()]
+        if not is_usual:  # libcurl adds them where there is a body
+            lines += [b"Expect:"] if "Content-Type" in request.headers else [b"Expect:", b"Content-Type:"]
+        curl.setopt(pycurl.HTTPHEADER, lines)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
         stream = _stream_of(request)
         if not is_usual:

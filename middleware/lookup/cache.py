@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 from threading import Lock
+from typing import Literal
 
 from cachetools import TLRUCache
 
@@ -20,12 +20,9 @@ _OVERHEAD = 500  # bytes that an entry costs beside its answer, roughly
 Key = tuple[str, ...]  # tenant id and revision come first
 
 
-class Age(StrEnum):
-    """What a kept answer is good for (the words of RFC 5861)."""
-
-    FRESH = "fresh"  # answered
-    REVALIDATE = "revalidate"  # answered, while the CRM is asked again
-    STALE = "stale"  # answered only when the CRM fails
+# What a kept answer is good for (the words of RFC 5861): answered; answered while the CRM is asked again; answered
+# only when the CRM fails.  Plain words, since an enumeration's take longer wherever a fast answer meets them.
+Age = Literal["fresh", "revalidate", "stale"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +86,10 @@ class AnswerCache:
         age, kept = self._clock() - entry.at, entry.kept
         has_changed = entry.generation.changed != generation.changed
         if not has_changed and age < kept.fresh:
-            return kept.result, Age.FRESH
+            return kept.result, "fresh"
         if not has_changed and age < kept.revalidate:
-            return kept.result, Age.REVALIDATE
-        return (kept.result, Age.STALE) if age < kept.stale else None
+            return kept.result, "revalidate"
+        return (kept.result, "stale") if age < kept.stale else None
 
     def put(self, key: Key, kept: Kept, generation: Generation) -> None:
         """Keep an answer, unless a newer one is kept; ``generation`` is the number's before the CRM was asked."""

@@ -19,7 +19,7 @@ from middleware.errors import StorageError
 from middleware.generations import Generation
 from middleware.lookup.alarms import Alarm
 from middleware.lookup.assemble import assemble
-from middleware.lookup.cache import Age, Key
+from middleware.lookup.cache import Key
 from middleware.lookup.card import Busy, Failed, Found, Hit, Miss, Result, TimedOut
 from middleware.lookup.search import HARD_DEADLINE, Search, Tools, failure
 from middleware.lookup.slots import Bulkheads, Slot
@@ -142,7 +142,9 @@ class Inquiry:
         alarms = [self.tools.alarms.set(moment, self.look) for moment in moments]
         with self._lock:
             self._waiters.append(Waiter(deadline=deadline, trace=trace, done=done, alarms=alarms))
-        self.look()
+            is_something_there = bool(self._results) or self._is_over
+        if is_something_there:  # else whoever brings the first thing looks, or an alarm
+            self.look()
 
     def look(self) -> None:
         """Answer those who wait and whose moment has come."""
@@ -164,7 +166,7 @@ class Inquiry:
 
     def _answer_now(self, trace: Trace, founds: dict[int, Found] | None) -> Result:
         if self._older and not self.finished.is_set():
-            trace.cache = Age.REVALIDATE
+            trace.cache = "revalidate"
             return self._older
         founds = self._partial() if founds is None else founds
         trace.left_out += self._left_out(founds)

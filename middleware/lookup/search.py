@@ -191,7 +191,9 @@ class Search:
     def _searched(self, ctx: Context, queued: float) -> Iterator[tuple[Contact, bool]]:
         for form in written_forms(self.source.adapter, self.number):
             with self.trace.span("contact", self.source.name, queued) as span:
-                contacts, count = find_verified(self.source.adapter, self.number, form, self._watched(ctx, span))
+                contacts, count = find_verified(
+                    self.source.adapter, self.number, form, self._watched(ctx, span, getattr(self.number, form))
+                )
                 span.note = f"{form}: {len(contacts)} of {count} have the number"
             self._remark(remarks_on_contacts, contacts, count)
             self._drop(count - len(contacts), f"of {count} contacts: they do not have the number")
@@ -251,10 +253,11 @@ class Search:
             failure(error, self.tenant, self.source.name, name)
             raise
 
-    def _watched(self, ctx: Context, step: Span) -> Context:
+    def _watched(self, ctx: Context, step: Span, written: str = "") -> Context:
         """Return the context whose requests, by HTTP or any other way, are parts of the step."""
         watch = partial(self.trace.span, source=self.source.name, within=step)
-        return replace(ctx, http=ctx.http.watched(watch), guard=partial(_watched_guard, ctx.guard, watch))
+        guard = partial(_watched_guard, ctx.guard, watch)
+        return replace(ctx, http=ctx.http.watched(watch), written=written, guard=guard)
 
     def _drop(self, count: int, words: str) -> None:
         if count:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, TypeVar
 from middleware.crm.threads import DaemonPool
 from middleware.generations import Generations
 from middleware.lookup.alarms import Alarms
-from middleware.lookup.cache import MAX_BYTES, Age, AnswerCache, Kept, kept
+from middleware.lookup.cache import MAX_BYTES, AnswerCache, Kept, kept
 from middleware.lookup.card import Hit, Miss, Result, TimedOut
 from middleware.lookup.indexed import NoIndex, NumberIndex
 from middleware.lookup.inquiry import Flight, Inquiry, Question
@@ -94,24 +94,24 @@ class LookupService:
         if not isinstance(known, Question):
             return known
         answer: SimpleQueue[Result] = SimpleQueue()
-        self.ask(known, deadline, trace, answer.put)
-        return answer.get()
+        self._ask(known, deadline, trace, answer.put)
+        return self._ended(trace, tenant, str(known.number), answer.get())
 
     def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | Question:
         """Return the answer that needs neither a CRM nor any waiting, or the question for :meth:`ask`."""
         number = query_number(tenant, query)
         if number is None:
-            return self._ended(trace, tenant, query.number, Miss(reason="The number is the customer's own."))
+            return self._ended(trace, tenant, str(query.number), Miss(reason="The number is the customer's own."))
         text = str(number)
         generation = self._generations.current(tenant.id, text)
         key = (tenant.id, tenant.revision, text, query.numeric_id or "")
         known = self._cache.get(key, generation)
-        if known and known[1] is Age.FRESH:  # which says that the number is one to ask for
+        if known and known[1] == "fresh":  # which says that the number is one to ask for
             trace.cache = known[1]
-            return self._ended(trace, tenant, number, known[0])
+            return self._ended(trace, tenant, text, known[0])
         sources = [s for s in tenant.sources if Search.is_askable(s, number, query.numeric_id)]
         if not sources:
-            return self._ended(trace, tenant, number, Miss(reason=_why_not_asked(tenant, number)))
+            return self._ended(trace, tenant, text, Miss(reason=_why_not_asked(tenant, number)))
         trace.cache = known[1] if known else "miss"
         trace.asked_at = trace.took
         return Question(
@@ -121,17 +121,24 @@ class LookupService:
             sources=sources,
             key=key,
             generation=generation,
-            older=known[0] if known and known[1] is Age.REVALIDATE else None,
+            older=known[0] if known and known[1] == "revalidate" else None,
         )
 
     def ask(self, question: Question, deadline: Deadline, trace: Trace, done: Callable[[Result], None]) -> None:
-        """Have ``done`` called with the answer by the deadline, here or on whatever thread has it."""
+        """Have ``done``, which must not raise, called with the answer by the deadline, here or on any thread."""
 
+        def end(result: Result) -> None:
+            done(result)  # first: nobody who waits for an answer waits for what is kept of it
+            self._ended(trace, question.tenant, str(question.number), result)
+
+        self._ask(question, deadline, trace, end)
+
+    def _ask(self, question: Question, deadline: Deadline, trace: Trace, done: Callable[[Result], None]) -> None:
         def end(result: Result) -> None:
             if not isinstance(result, Hit | Miss):
                 result = self._stale(question, trace) or result
             trace.left = deadline.remaining
-            done(self._ended(trace, question.tenant, question.number, result))
+            done(result)
 
         if deadline.is_over:  # the caller has hung up while the request waited
             end(TimedOut())
@@ -162,8 +169,8 @@ class LookupService:
         self._generations.forget(tenant_id, number)  # last: what Redis gives until now is not kept
         return is_done
 
-    def _ended(self, trace: Trace, tenant: Tenant, number: PhoneNumber, result: R) -> R:
-        self._keep_trace(trace, tenant.id, str(number), result)
+    def _ended(self, trace: Trace, tenant: Tenant, number: str, result: R) -> R:
+        self._keep_trace(trace, tenant.id, number, result)
         return result
 
     def _inquiry(self, question: Question, trace: Trace) -> tuple[Inquiry, bool]:
@@ -233,7 +240,7 @@ class LookupService:
         known = self._cache.get(question.key, generation)
         if known is None or not isinstance(known[0], Hit):
             return None
-        trace.cache = Age.STALE
+        trace.cache = "stale"
         return replace(known[0], is_stale=True)
 
 

@@ -23,7 +23,6 @@ import structlog
 
 from middleware.errors import StorageError
 from middleware.logs import masked
-from middleware.lookup.cache import Age
 from middleware.lookup.card import Failed, Hit, Miss, Result
 from middleware.lookup.trace import Trace, unpacked
 
@@ -96,7 +95,7 @@ class TraceLog:
 
         Costs the caller 20 µs.  The thread that writes would need no more, but many at once, and hold up others.
         """
-        if trace.cache == Age.FRESH and len(self._waiting) + len(self._rows) >= MAX_HITS:
+        if trace.cache == "fresh" and len(self._waiting) + len(self._rows) >= MAX_HITS:
             return
         one = (self._now(), trace, trace.took, customer, number, result)
         if _has_all(trace, result):
@@ -201,7 +200,7 @@ class TraceLog:
 def _has_all(trace: Trace, result: Result) -> bool:
     """Whether nothing goes on that would be a step of the trace."""
     is_whole = isinstance(result, Miss) or (isinstance(result, Hit) and not (result.is_partial or result.is_stale))
-    return is_whole and trace.cache != Age.REVALIDATE and all(span.took is not None for span in tuple(trace.spans))
+    return is_whole and trace.cache != "revalidate" and all(span.took is not None for span in tuple(trace.spans))
 
 
 def _kept(row: dict[str, Any]) -> KeptTrace:

@@ -26,7 +26,9 @@ def find_verified(
     adapter: CRMAdapter[Any], number: PhoneNumber, form: NumberForm, ctx: Context
 ) -> tuple[list[Contact], int]:
     """Ask for the number as ``form`` writes it; return who really has it, and how many the CRM brought."""
-    found = list(islice(adapter.find_contacts(number, replace(ctx, written=getattr(number, form))), MAX_ITEMS))
+    written = getattr(number, form)
+    ctx = ctx if ctx.written == written else replace(ctx, written=written)
+    found = list(islice(adapter.find_contacts(number, ctx), MAX_ITEMS))
     return verified_contacts(found, number, ctx.region), len(found)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -22,11 +21,10 @@ RETRY_AFTER = timedelta(seconds=2)
 NO_STORE = ("Cache-Control", "no-store")  # unless a view says otherwise
 _SECURITY = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_BEARER = re.compile(r"bearer +([^ ,]+) *", re.I)
+_BEARER = re.compile(r"(?i:bearer) +([^ ,]+) *")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):  # quicker to make than a frozen dataclass
     """Status and body; ``content_type`` is empty where there is no body."""
 
     status: int

@@ -47,6 +47,7 @@ ROUTE = "/<tenant_id:customer>/"
 _TARGET = re.compile(r"/([a-z0-9][a-z0-9-]{0,62})/lookup\?(.*)")
 _STATUS = {int(status): f"{status} {HTTP_STATUS_CODES[status].upper()}" for status in HTTPStatus}
 
+_WELL = (Hit, Miss, Accepted)
 _ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in (*common_headers("", "")[2:], NO_STORE))  # two vary
 
 
@@ -128,7 +129,7 @@ class FastPath:
         """Return the answer that tells the result, or that something is broken here."""
         answer = _answer(asked, result)
         # a failure has its line, however many there are
-        write = self._lines.offer if isinstance(result, Hit | Miss | Accepted) else _now
+        write = self._lines.offer if isinstance(result, _WELL) else _now
         write(self._log, asked, result, answer.status, asked.trace.took)
         return _bytes(asked.trace, answer, server)
 
@@ -152,9 +153,9 @@ class FastPath:
 
 
 def _answer(asked: Asked | Sent, result: Result | Accepted | Exception) -> Answer:
-    if isinstance(result, StorageError) and isinstance(asked, Sent):
-        return storage_answer(result)
     if isinstance(result, Exception):
+        if isinstance(result, StorageError) and isinstance(asked, Sent):
+            return storage_answer(result)
         return broken_answer(result, asked.trace.id)
     if isinstance(result, Accepted):
         return accepted_answer(result, asked.errors if isinstance(asked, Sent) else None)

@@ -47,7 +47,7 @@ def read_plain(head: bytes) -> Plain | None:
     fields = _read_fields(head[line.end() :], is_post)
     if fields is None:
         return None
-    return Plain(is_post=is_post, target=line[2].decode("ascii"), headers=fields[0], keep_alive=fields[1])
+    return Plain(is_post, line[2].decode("ascii"), *fields)
 
 
 @lru_cache(maxsize=256)  # a sender repeats himself

@@ -174,7 +174,8 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def on_event(self, connection: Connection, _wire: Any) -> None:
         """Go on with a connection that the poller has reported."""
-        self._take_back_ended()
+        if self._ended:
+            self._take_back_ended()
         if connection.state is State.READING:
             self._guard(self._read, connection)
         elif connection.state is State.WRITING:

@@ -9,7 +9,7 @@ import pytest
 
 from middleware.errors import CRMUnavailableError
 from middleware.generations import Generation
-from middleware.lookup.cache import Age, AnswerCache, Kept, kept
+from middleware.lookup.cache import AnswerCache, Kept, kept
 from middleware.lookup.card import Busy, Failed, Hit, Miss, TimedOut
 from middleware.model.contact import Contact
 from middleware.tenants.tenant import LookupConfig
@@ -150,7 +150,7 @@ def test_cache_is_bounded_in_bytes() -> None:
     held = [number for number in range(20) if cache.get((str(number),), generation)]
     assert held == [14, 15, 16, 17, 18, 19]
     assert cache.get(("huge",), generation) is None
-    assert cache.get(("19",), generation) == (Hit(body=b"x" * 1000), Age.FRESH)
+    assert cache.get(("19",), generation) == (Hit(body=b"x" * 1000), "fresh")
 
 
 def test_what_is_forgotten_meanwhile_stands_in_for_nothing(desk: Desk) -> None:
@@ -176,4 +176,4 @@ def test_slow_answer_of_yesterday_does_not_replace_todays() -> None:
         key = ("acme", "r", str(newer), "")
         cache.put(key, new, newer)
         cache.put(key, day, Generation(0, 0))
-        assert cache.get(key, newer) == (new.result, Age.FRESH)
+        assert cache.get(key, newer) == (new.result, "fresh")

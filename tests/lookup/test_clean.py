@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from middleware.lookup.clean import clean_activity, clean_body, clean_contact, clean_links, clean_text, web_url
 from middleware.model.activity import Note
-from middleware.model.contact import Contact, Field, Link
+from middleware.model.contact import Contact, Email, Field, Link
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -92,3 +93,32 @@ def test_looking_at_all_texts_at_once_changes_nothing(facts: list[Field]) -> Non
     each = [Field(title=clean_text(fact.title), comment=clean_text(fact.comment)) for fact in facts]
     wanted = tuple(fact for fact in each if fact.title and fact.comment)
     assert clean_contact(Contact(id="1", display_name="Ada", fields=tuple(facts))).fields == wanted
+
+
+TEXTS = st.sampled_from(TITLES)
+
+
+@given(
+    st.builds(
+        Contact,
+        id=TEXTS,
+        display_name=TEXTS,
+        company=st.none() | TEXTS,
+        url=st.sampled_from([None, "https://crm.example/7", "javascript:x", ""]),
+        emails=st.lists(st.builds(Email, address=TEXTS, comment=st.none() | TEXTS), max_size=2).map(tuple),
+        updated_at=st.sampled_from([None, NOW, NOW.replace(tzinfo=None)]),
+    )
+)
+def test_a_contact_that_looks_fit_is(contact: Contact) -> None:
+    """The short way for a contact of whom nothing is to be cleaned agrees with cleaning each of his texts."""
+    with patch("middleware.lookup.clean._is_fit", return_value=False):
+        wanted = clean_contact(contact)
+    assert clean_contact(contact) == wanted
+
+
+def test_lists_of_an_adapter_are_cleaned() -> None:
+    """An adapter that brings a list or a generator in place of a tuple is understood."""
+    facts = [Field(title="a", comment="b"), Field(title="", comment="c")]
+    for brought in (facts, iter(facts)):
+        contact = Contact(id="7", display_name="Ada", fields=brought)  # type: ignore[arg-type]
+        assert clean_contact(contact).fields == (facts[0],)

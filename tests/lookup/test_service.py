@@ -13,10 +13,15 @@ from pathlib import Path
 import pytest
 
 from middleware.errors import CRMAuthError, RateLimitedError
-from middleware.lookup.card import Failed, Hit, Miss, TimedOut
+from middleware.lookup.card import Failed, Hit, Miss, Result, TimedOut
+from middleware.lookup.inquiry import Question
+from middleware.lookup.service import LookupService
+from middleware.lookup.trace import Trace
 from middleware.model.activity import Note, Task
-from middleware.model.call import User
+from middleware.model.call import LookupQuery, User
 from middleware.model.contact import Contact, ContactNumber
+from middleware.model.deadline import Deadline
+from middleware.model.phone import parse_number
 from middleware.tenants.tenant import LookupConfig
 from tests.lookup.collected import count_collected
 from tests.lookup.zoo import ADA, NOW, NUMBER, Desk, Hanging, Zoo, note, tenant_of
@@ -184,3 +189,24 @@ def test_lookup_leaves_nothing_to_the_collector(tmp_path: Path, ends_well: bool)
     """What a lookup made is freed when it ends: a collector that looks for cycles would hold up all that come after."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert pool.submit(count_collected, tmp_path, ends_well).result() == (0, 1)
+
+
+def test_an_answer_is_given_before_its_trace_is_kept(desk: Desk) -> None:
+    """Who waits for the answer does not wait for what is kept of it; who only calls finds it kept."""
+    order: list[str] = []
+    ended = threading.Event()
+
+    def keep(_trace: Trace, _customer: str, number: str, result: Result) -> None:
+        order.append(f"kept {number} {type(result).__name__}")
+        if len(order) == 2:
+            ended.set()
+
+    service = LookupService(dump=lambda _card, _: b"{}", generations=desk.generations, keep_trace=keep)
+    deadline, trace = Deadline.after(timedelta(seconds=5)), Trace()
+    query = LookupQuery(number=parse_number(NUMBER, "SE"))
+    question = service.ready(tenant_of(Zoo()), query, trace)
+    assert isinstance(question, Question)
+    service.ask(question, deadline, trace, lambda result: order.append(type(result).__name__))
+    assert ended.wait(5)
+    service.lookup(tenant_of(Zoo(), id="other"), query, deadline, Trace())
+    assert order == ["Hit", f"kept {NUMBER} Hit", f"kept {NUMBER} Hit"]

@@ -94,7 +94,7 @@ def test_every_outcome_is_told_alike(pair: Pair, name: str, monkeypatch: pytest.
             raise OUTCOMES[name]
         args[-1](OUTCOMES[name])
 
-    monkeypatch.setattr(pair.lookups, "ask", ask)
+    monkeypatch.setattr(pair.lookups, "_ask", ask)
     pair.lookups.forget("nordlys")
     before = pair.counting.answers, pair.counting_waiting.answers
     answer = assert_same(pair, PLAIN["hit"])

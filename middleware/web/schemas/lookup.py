@@ -57,7 +57,7 @@ class AnswerSchema(Schema):
         answer = {}
         for key, attribute, is_required, is_text, field in self._plan:
             value = getattr(obj, attribute, None)
-            if not value and (value is None or (value in ("", ()) and not is_required)):
+            if not value and (value is None or (value in ("", (), []) and not is_required)):
                 continue
             if is_text and type(value) is str:
                 answer[key] = value
