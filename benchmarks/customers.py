@@ -41,10 +41,10 @@ def number_of(index: int) -> str:
     return f"+4670{index:07}"
 
 
-def ask_m8crm(tenant: str, number: str, *, kind: str = "", expect: str | None = None) -> Ask:
-    """Return the lookup that M8Com sends; right when the number stands in the answer."""
+def ask_m8crm(tenant: str, number: str, *, headers: str = "", kind: str = "", expect: str | None = None) -> Ask:
+    """Return the lookup that M8Com sends; right when the number stands in the answer.  ``headers`` end with CRLF."""
     path = f"/{tenant}/lookup?fromNumber={quote(number)}"
-    return get(path, bearer=SECRET, expect=(expect or number).encode(), kind=kind)
+    return get(path, bearer=SECRET, headers=headers, expect=(expect or number).encode(), kind=kind)
 
 
 def _toml(value: str | int | bool) -> str:

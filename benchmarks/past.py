@@ -294,7 +294,13 @@ def _write_traces(folder: Path, past: Past) -> None:
         trace = Trace(f"{i:032x}", cache="miss")
         with trace.span("contact", source=CHANNEL):
             pass
-        kept.add(trace, customer_of(i % past.customers), number_of(i), Miss(reason="Nobody in the CRM has the number."))
+        kept.add(
+            trace,
+            customer_of(i % past.customers),
+            number_of(i),
+            Miss(reason="Nobody in the CRM has the number."),
+            trace.took,
+        )
         if i % 1000 == 999:
             kept.flush()
     past.trace_id = f"{MAX_KEPT - 1:032x}"

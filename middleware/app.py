@@ -169,16 +169,25 @@ def _client_of(tenants: Tenants, customer: str, crm: str) -> OAuthClient | None:
 
 
 def _looked_up(
-    counts: Counts, traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: str, number: str, result: Result
+    counts: Counts,
+    traces: TraceLog,
+    parked: ParkedCalls,
+    trace: Trace,
+    customer: str,
+    number: str,
+    result: Result,
+    took: float,
 ) -> None:
     """Count it and keep the trace; when a CRM has just found the contact, calls that waited for him are delivered."""
-    counts.looked_up(customer, outcome_of(result), trace.cache, trace.took)
-    _tried(traces, parked, trace, customer, number, result)
+    counts.looked_up(customer, outcome_of(result), trace.cache, took)
+    _tried(traces, parked, trace, customer, number, result, took)
 
 
-def _tried(traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: str, number: str, result: Result) -> None:
+def _tried(
+    traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: str, number: str, result: Result, took: float
+) -> None:
     """Do what :func:`_looked_up` does, without counting it: nobody has called."""
-    traces.add(trace, customer, number, result)
+    traces.add(trace, customer, number, result, took)
     if trace.cache == "miss" and isinstance(result, Hit):
         parked.appeared(customer, number)
 

@@ -68,8 +68,8 @@ class Answer(requests.Response):
         for line in self._fields:
             name, colon, value = line.decode("latin-1").partition(":")
             if colon:
-                known = seen.get(name.lower())
-                seen[name.lower()] = f"{known}, {value.strip()}" if known else value.strip()
+                name, value = name.strip().lower(), value.strip()
+                seen[name] = f"{seen[name]}, {value}" if seen.get(name) else value
         return CaseInsensitiveDict(seen)
 
     def json(self, **kwargs: Any) -> Any:
@@ -198,7 +198,7 @@ class _Handle:
         lines = [_line(name, value) for name, value in request.headers.items()]
         if not is_usual:  # libcurl adds them where there is a body
             lines += [b"Expect:"] if "Content-Type" in request.headers else [b"Expect:", b"Content-Type:"]
-        curl.setopt(pycurl.HTTPHEADER, lines)
+        curl.setopt(pycurl.HTTPHEADER, lines or [b"Expect:"])  # of an empty list pycurl takes no notice
         curl.setopt(pycurl.TIMEOUT_MS, max(1, int(seconds * 1000)))
         stream = _stream_of(request)
         if not is_usual:

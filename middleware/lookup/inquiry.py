@@ -143,7 +143,7 @@ class Inquiry:
         with self._lock:
             self._waiters.append(Waiter(deadline=deadline, trace=trace, done=done, alarms=alarms))
             is_something_there = bool(self._results) or self._is_over
-        if is_something_there:  # else whoever brings the first thing looks, or an alarm
+        if is_something_there or deadline.is_over:  # else whoever brings the first thing looks, or the alarm
             self.look()
 
     def look(self) -> None:

@@ -22,7 +22,10 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
+import structlog
+
 from middleware.crm.threads import DaemonPool
+from middleware.errors import place_of
 from middleware.generations import Generations
 from middleware.lookup.alarms import Alarms
 from middleware.lookup.cache import MAX_BYTES, AnswerCache, Kept, kept
@@ -41,8 +44,9 @@ if TYPE_CHECKING:
     from middleware.lookup.shared import SharedAnswers
 
 
+log = structlog.get_logger("m8crm.lookup")
 R = TypeVar("R", bound=Result)
-KeepTrace = Callable[[Trace, str, str, Result], None]  # with the customer's id and the contact's number
+KeepTrace = Callable[[Trace, str, str, Result, float], None]  # of customer, contact's number; seconds that it took
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,7 @@ class LookupService:
         own_calls: OwnCalls = lambda _tenant, _number: (),
         index: NumberIndex = NoIndex(),  # noqa: B008 - holds nothing
         shared: SharedAnswers | None = None,
-        keep_trace: KeepTrace = lambda _trace, _customer, _number, _result: None,
+        keep_trace: KeepTrace = lambda _trace, _customer, _number, _result, _took: None,
         limits: Limits = Limits(),
         is_history_shared: bool = False,
         remarks: bool = False,
@@ -95,23 +99,25 @@ class LookupService:
             return known
         answer: SimpleQueue[Result] = SimpleQueue()
         self._ask(known, deadline, trace, answer.put)
-        return self._ended(trace, tenant, str(known.number), answer.get())
+        result = answer.get()
+        return self._ended(trace, tenant, str(known.number), result, trace.took)
 
     def ready(self, tenant: Tenant, query: LookupQuery, trace: Trace) -> Hit | Miss | Question:
         """Return the answer that needs neither a CRM nor any waiting, or the question for :meth:`ask`."""
         number = query_number(tenant, query)
         if number is None:
-            return self._ended(trace, tenant, str(query.number), Miss(reason="The number is the customer's own."))
+            result = Miss(reason="The number is the customer's own.")
+            return self._ended(trace, tenant, str(query.number), result, trace.took)
         text = str(number)
         generation = self._generations.current(tenant.id, text)
         key = (tenant.id, tenant.revision, text, query.numeric_id or "")
         known = self._cache.get(key, generation)
         if known and known[1] == "fresh":  # which says that the number is one to ask for
             trace.cache = known[1]
-            return self._ended(trace, tenant, text, known[0])
+            return self._ended(trace, tenant, text, known[0], trace.took)
         sources = [s for s in tenant.sources if Search.is_askable(s, number, query.numeric_id)]
         if not sources:
-            return self._ended(trace, tenant, text, Miss(reason=_why_not_asked(tenant, number)))
+            return self._ended(trace, tenant, text, Miss(reason=_why_not_asked(tenant, number)), trace.took)
         trace.cache = known[1] if known else "miss"
         trace.asked_at = trace.took
         return Question(
@@ -128,8 +134,9 @@ class LookupService:
         """Have ``done``, which must not raise, called with the answer by the deadline, here or on any thread."""
 
         def end(result: Result) -> None:
-            done(result)  # first: nobody who waits for an answer waits for what is kept of it
-            self._ended(trace, question.tenant, str(question.number), result)
+            took = trace.took
+            done(result)  # first: the answer need not wait for what is kept of it
+            self._ended(trace, question.tenant, str(question.number), result, took)
 
         self._ask(question, deadline, trace, end)
 
@@ -169,8 +176,11 @@ class LookupService:
         self._generations.forget(tenant_id, number)  # last: what Redis gives until now is not kept
         return is_done
 
-    def _ended(self, trace: Trace, tenant: Tenant, number: str, result: R) -> R:
-        self._keep_trace(trace, tenant.id, number, result)
+    def _ended(self, trace: Trace, tenant: Tenant, number: str, result: R, took: float) -> R:
+        try:
+            self._keep_trace(trace, tenant.id, number, result, took)
+        except Exception as error:  # no answer may hang on that, nor be given twice
+            log.error("trace_not_kept", error=type(error).__name__, place=place_of(error))
         return result
 
     def _inquiry(self, question: Question, trace: Trace) -> tuple[Inquiry, bool]:

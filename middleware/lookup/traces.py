@@ -90,14 +90,15 @@ class TraceLog:
         self._thread: threading.Thread | None = None
         self._is_broken = False
 
-    def add(self, trace: Trace, customer: str, number: str, result: Result) -> None:
-        """Keep the trace of a lookup that has just ended; one that may still find something has until the next batch.
+    def add(self, trace: Trace, customer: str, number: str, result: Result, took: float) -> None:
+        """Keep the trace of a lookup that has just ended, after ``took`` seconds.
 
-        Costs the caller 20 µs.  The thread that writes would need no more, but many at once, and hold up others.
+        One that may still find something has until the next batch.  Costs the caller 20 µs: the thread that writes
+        would need no more, but many at once, and hold up others.
         """
         if trace.cache == "fresh" and len(self._waiting) + len(self._rows) >= MAX_HITS:
             return
-        one = (self._now(), trace, trace.took, customer, number, result)
+        one = (self._now(), trace, took, customer, number, result)
         if _has_all(trace, result):
             self._rows.append(self._row(*one))
         else:

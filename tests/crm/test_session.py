@@ -22,7 +22,7 @@ from middleware.crm.auth import bearer
 from middleware.crm.context import build_context
 from middleware.crm.session import MAX_BYTES, CRMSession, parse_retry_after
 from middleware.crm.settings import Secret
-from middleware.crm.transport import Answer
+from middleware.crm.transport import Answer, Transport
 from middleware.errors import (
     CRMAuthError,
     CRMError,
@@ -196,6 +196,15 @@ def test_an_interim_answer_is_none() -> None:
     head = b"HTTP/1.1 103 Early Hints\r\n", b"Link: </style>\r\n", b"\r\n", b"HTTP/1.1 200 OK\r\n", b"X-Total: 1\r\n"
     answer = Answer(requests.PreparedRequest(), head, b"")
     assert (answer.status_code, answer.reason, dict(answer.headers)) == (200, "OK", {"x-total": "1"})
+
+
+def test_a_request_without_headers_has_none_of_another(crm: FaultServer) -> None:
+    """A connection that is used again hands no header, and so no credentials, on to the next request."""
+    request, sender = requests.Request("GET", f"{crm.url}/ok", headers={"X-Key": SECRET}).prepare(), Transport()
+    sender.send(request, crm.url, "crm", 30.0, MAX_BYTES)
+    request.headers.clear()
+    sender.send(request, crm.url, "crm", 30.0, MAX_BYTES)
+    assert [seen.headers.get("x-key") for seen in crm.requests] == [SECRET, None]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from middleware.lookup.clean import clean_activity, clean_body, clean_contact, clean_links, clean_text, web_url
 from middleware.model.activity import Note
-from middleware.model.contact import Contact, Email, Field, Link
+from middleware.model.contact import Contact, ContactNumber, Email, Field, Link
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -96,17 +96,20 @@ def test_looking_at_all_texts_at_once_changes_nothing(facts: list[Field]) -> Non
 
 
 TEXTS = st.sampled_from(TITLES)
+ODD = st.none() | TEXTS  # adapters hand on what their CRM has
 
 
 @given(
     st.builds(
         Contact,
         id=TEXTS,
-        display_name=TEXTS,
-        company=st.none() | TEXTS,
+        display_name=ODD,
+        first_name=ODD,
         url=st.sampled_from([None, "https://crm.example/7", "javascript:x", ""]),
-        emails=st.lists(st.builds(Email, address=TEXTS, comment=st.none() | TEXTS), max_size=2).map(tuple),
-        updated_at=st.sampled_from([None, NOW, NOW.replace(tzinfo=None)]),
+        numbers=st.lists(st.builds(ContactNumber, number=ODD, comment=ODD), max_size=2),
+        emails=st.lists(st.builds(Email, address=ODD, comment=ODD), max_size=2).map(tuple),
+        fields=st.lists(st.builds(Field, title=ODD, comment=ODD), max_size=2).map(tuple),
+        updated_at=st.sampled_from([None, NOW, NOW.replace(tzinfo=None), NOW.date(), "2026-03-01", 0]),
     )
 )
 def test_a_contact_that_looks_fit_is(contact: Contact) -> None:
@@ -114,6 +117,20 @@ def test_a_contact_that_looks_fit_is(contact: Contact) -> None:
     with patch("middleware.lookup.clean._is_fit", return_value=False):
         wanted = clean_contact(contact)
     assert clean_contact(contact) == wanted
+
+
+def test_what_is_no_text_is_left_out() -> None:
+    """A fact without a text, and an address without one, cost no contact and are not shown."""
+    contact = Contact(
+        id="7",
+        display_name=None,  # type: ignore[arg-type]
+        first_name="Ada",
+        emails=(Email(address=None),),  # type: ignore[arg-type]
+        fields=(Field(title="City", comment=None), Field(title="a", comment="b")),  # type: ignore[arg-type]
+        updated_at="2026-03-01",  # type: ignore[arg-type]
+    )
+    cleaned = clean_contact(contact)
+    assert (cleaned.display_name, cleaned.emails, cleaned.fields) == ("Ada", (), (Field(title="a", comment="b"),))
 
 
 def test_lists_of_an_adapter_are_cleaned() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from middleware.errors import CRMAuthError, RateLimitedError
+from middleware.lookup.alarms import Alarm
 from middleware.lookup.card import Failed, Hit, Miss, Result, TimedOut
 from middleware.lookup.inquiry import Question
 from middleware.lookup.service import LookupService
@@ -196,7 +197,7 @@ def test_an_answer_is_given_before_its_trace_is_kept(desk: Desk) -> None:
     order: list[str] = []
     ended = threading.Event()
 
-    def keep(_trace: Trace, _customer: str, number: str, result: Result) -> None:
+    def keep(_trace: Trace, _customer: str, number: str, result: Result, _took: float) -> None:
         order.append(f"kept {number} {type(result).__name__}")
         if len(order) == 2:
             ended.set()
@@ -210,3 +211,35 @@ def test_an_answer_is_given_before_its_trace_is_kept(desk: Desk) -> None:
     assert ended.wait(5)
     service.lookup(tenant_of(Zoo(), id="other"), query, deadline, Trace())
     assert order == ["Hit", f"kept {NUMBER} Hit", f"kept {NUMBER} Hit"]
+
+
+def test_a_trace_that_cannot_be_kept_costs_no_answer(desk: Desk) -> None:
+    """Whatever goes wrong when a lookup is written down, its answer is given, and once."""
+
+    def keep(*_args: object) -> None:
+        raise RuntimeError("the machine has no thread left")
+
+    service = LookupService(dump=lambda _card, _: b"{}", generations=desk.generations, keep_trace=keep)
+    query, deadline = LookupQuery(number=parse_number(NUMBER, "SE")), Deadline.after(timedelta(seconds=5))
+    hanging = Hanging()
+    tenant = tenant_of(Zoo(), Zoo(contacts=hanging), lookup=LookupConfig(slots=8))
+    assert isinstance(service.lookup(tenant, query, deadline, Trace()), Hit)
+    question = service.ready(tenant, query, Trace())
+    assert isinstance(question, Question)  # the second CRM is still asked
+    answers: list[Result] = []
+    service.ask(question, deadline, Trace(), answers.append)
+    hanging.release.set()
+    assert [type(answer) for answer in answers] == [Hit]
+
+
+def test_who_comes_when_his_time_is_over_is_told_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadline that passes while an alarm is set for it, and so rings for nobody, is noticed."""
+    hanging, moments = Hanging(), iter([0.0])
+    query, answers = LookupQuery(number=parse_number(NUMBER, "SE")), list[Result]()
+    question = desk.service.ready(tenant_of(Zoo(contacts=hanging)), query, Trace())
+    assert isinstance(question, Question)
+    monkeypatch.setattr(desk.service._tools.alarms, "set", lambda _moment, ring: ring() or Alarm(None))
+    deadline = Deadline(1.0, clock=lambda: next(moments, 2.0))
+    desk.service.ask(question, deadline, Trace(), answers.append)
+    hanging.release.set()
+    assert answers == [TimedOut()]

@@ -45,7 +45,7 @@ def add(kept: TraceLog, id: str = "1", number: str = NUMBER, cache: str = "miss"
     trace = Trace(id=id, cache=cache)
     with trace.span("contact", "crm") as span:
         span.note = "found"
-    kept.add(trace, "acme", number, result or Hit(body=b'{"displayName": "Ada Webb"}'))
+    kept.add(trace, "acme", number, result or Hit(body=b'{"displayName": "Ada Webb"}'), trace.took)
 
 
 def test_lookup_is_found_by_its_id_its_customer_and_its_number(kept: TraceLog) -> None:
@@ -189,7 +189,7 @@ def test_what_may_still_come_is_waited_for(kept: TraceLog, result: Result, cache
     """The row of a lookup that has found all is made at once; another one's has what came until it is written."""
     trace = Trace(id="1", cache=cache)
     kept._start = lambda: None  # type: ignore[method-assign]  # the test is the thread
-    kept.add(trace, "acme", NUMBER, result)
+    kept.add(trace, "acme", NUMBER, result, trace.took)
     trace.left_out.append("late")
     kept.flush()
     assert kept.list()[0].steps["left_out"] == ([] if is_whole else ["late"])
@@ -200,6 +200,6 @@ def test_a_step_that_goes_on_is_waited_for(kept: TraceLog) -> None:
     kept._start = lambda: None  # type: ignore[method-assign]
     first, second = Trace(id="first"), Trace(id="second")
     with first.span("contact"):
-        kept.add(first, "acme", NUMBER, Hit(body=b"{}"))
-        kept.add(second, "acme", NUMBER, Hit(body=b"{}"))
+        kept.add(first, "acme", NUMBER, Hit(body=b"{}"), first.took)
+        kept.add(second, "acme", NUMBER, Hit(body=b"{}"), second.took)
     assert {trace.id: len(trace.steps["steps"]) for trace in kept.list()} == {"first": 2, "second": 1}
