@@ -53,6 +53,10 @@ class CrowdError(M8CRMError):
     """More people sign in at this moment than are heard beside lookups and events."""
 
 
+class AdapterFaultError(M8CRMError):
+    """An adapter returned what it may not, perhaps after it wrote; the message says what, in words of ours."""
+
+
 class ConfigError(M8CRMError):
     """A file or variable that a person must mend; says where, what is wrong and what to do.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from middleware.errors import (
+    AdapterFaultError,
     CRMAuthError,
     CRMError,
     CRMRejectedError,
@@ -70,10 +71,11 @@ class Paused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dead:
-    """Trying again will not help."""
+    """Trying again will not help; ``is_unknown`` when it may have written."""
 
     words: str
     error: str
+    is_unknown: bool = False
 
 
 Outcome = Delivered | Parked | Ignored | Retry | Wait | Paused | Dead
@@ -95,10 +97,13 @@ def outcome_of(error: BaseException, what: str = "the call") -> Outcome:
         case CRMAuthError():
             words = f"The CRM refuses the credentials or a right is missing{text}. Mend the customer's file, or retry."
             return Paused(words=words, error=name)
-        case CRMRejectedError() | UnsupportedError():
-            return Dead(words=f"The CRM refuses {what} ({error}){text}", error=name)
+        case CRMRejectedError() | UnsupportedError() | AdapterFaultError():
+            is_fault = isinstance(error, AdapterFaultError)
+            fault = f"The adapter has a fault: {error}. Mend it; the CRM may have {what} already."
+            words = fault if is_fault else f"The CRM refuses {what} ({error}){text}"
+            return Dead(words=words, error=name, is_unknown=is_fault)
         case CRMError():
             words = f"The CRM's answer cannot be read ({error}){text}"
         case _:  # its message may hold anything
-            words = f"The adapter has a fault ({name})."
+            words = f"The adapter has a fault ({name}). The log has the place."
     return Retry(words=words, error=name, is_lane=False, is_unknown=True, is_unreadable=True)

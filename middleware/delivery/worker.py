@@ -31,7 +31,7 @@ from middleware.delivery.calls import digest_of, hear_body, merged_event, number
 from middleware.delivery.outcome import Dead, Delivered, Ignored, Outcome, Parked, Paused, Retry, Wait, outcome_of
 from middleware.delivery.skip import why_nobody, why_skipped
 from middleware.delivery.write import Job, write_call
-from middleware.errors import CRMTimeoutError, StorageError
+from middleware.errors import CRMTimeoutError, M8CRMError, StorageError, place_of
 from middleware.inbox.calls import Heard, hear
 from middleware.inbox.planning import Plan, Planner, TakenError
 from middleware.inbox.queue import Claimed, Lane, Queue
@@ -409,6 +409,9 @@ class Worker:
             )
             return self._in_time(partial(write_call, job))
         except BaseException as error:
+            if not isinstance(error, M8CRMError):
+                told = {"customer": tenant.id, "source": source.name, "step": "log_call"}
+                log.error("adapter_bug", error=type(error).__name__, place=place_of(error), **told)
             return outcome_of(error)
 
     def _attach(self, tenant: Tenant, source: Source, claimed: Claimed, record: CallRecord) -> Outcome:
@@ -455,8 +458,11 @@ class Worker:
                     "in_doubt": False,
                     **({"maybe_duplicate": True} if outcome.maybe_duplicate else {}),  # which no update makes undone
                 }
-            case Ignored() | Dead():
-                return {"state": "ignored" if isinstance(outcome, Ignored) else "dead", "finished_at": now}
+            case Ignored():
+                return {"state": "ignored", "finished_at": now}
+            case Dead():
+                in_doubt = outcome.is_unknown or claimed.is_in_doubt
+                return {"state": "dead", "finished_at": now, "in_doubt": in_doubt}
             case Parked():
                 is_old = now - claimed.call.bodies[0].received_at.timestamp() > schedule.PARK_FOR.total_seconds()
                 due = self._at(schedule.PARK_LOOK.total_seconds())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from middleware.crm.base import Context
 from middleware.crm.budget import Lane
@@ -11,6 +12,7 @@ from middleware.crm.context import build_context
 from middleware.delivery.compose import append_line
 from middleware.delivery.outcome import Delivered, Ignored, Outcome, Parked
 from middleware.errors import (
+    AdapterFaultError,
     CRMError,
     CRMRejectedError,
     CRMResponseError,
@@ -27,6 +29,7 @@ from middleware.model.deadline import Deadline
 from middleware.tenants.log_template import Fact
 from middleware.tenants.tenant import Source, Tenant
 
+R = TypeVar("R", LoggedCall, Contact)
 MAX_NAMED = 10  # further contacts of the number, in the body
 
 
@@ -55,17 +58,27 @@ def write_call(job: Job, deadline: Deadline) -> Outcome:
     if job.is_in_doubt and adapter.can("find_logged_call"):
         found = adapter.find_logged_call(call, ctx)
         if found is not None:
+            found = _checked(found, LoggedCall, "find_logged_call")
             words = "An earlier attempt had written the call."
             return Delivered(words=words + _create_tasks(job, None, ctx), logged=found)
     contacts = _find_contacts(job, ctx) or _create_contact(job, ctx)
     if not contacts:
         return _nobody(job)
     reach("before-write")
-    logged = adapter.log_call(_naming(job, contacts[1:]), contacts[0], ctx)
+    logged = _checked(adapter.log_call(_naming(job, contacts[1:]), contacts[0], ctx), LoggedCall, "log_call")
     reach("after-write")
     maybe = job.is_in_doubt and not adapter.can("find_logged_call")
     words = "Written again after an attempt whose end is unknown: may be a duplicate." if maybe else "Written."
     return Delivered(words=words + _create_tasks(job, contacts[0], ctx), logged=logged, maybe_duplicate=maybe)
+
+
+def _checked(brought: R, kind: type[LoggedCall] | type[Contact], method: str) -> R:
+    """Return what an adapter has brought; what is of another kind has no id to be noted by."""
+    identity = getattr(brought, "external_id" if kind is LoggedCall else "id", None)
+    if isinstance(brought, kind) and isinstance(identity, str):
+        return brought
+    told = f"{kind.__name__} whose id is no text" if isinstance(brought, kind) else type(brought).__name__
+    raise AdapterFaultError(f"{method} returned {told}, not a {kind.__name__} with the id as the CRM has it")
 
 
 def _nobody(job: Job) -> Outcome:
@@ -150,7 +163,7 @@ def _create_contact(job: Job, ctx: Context) -> Sequence[Contact]:
         display_name=name if any(map(str.isalpha, name)) else str(call.contact_number),
         owner=call.owner,
     )
-    return [adapter.create_contact(draft, ctx)]
+    return [_checked(adapter.create_contact(draft, ctx), Contact, "create_contact")]
 
 
 def _naming(job: Job, others: Sequence[Contact]) -> CallRecord:

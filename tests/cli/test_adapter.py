@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,9 +151,48 @@ def test_record_writes_a_file_of_a_customer_s_crm(run: Run, folder: Path) -> Non
         mock.get(re.compile("https://nobody.pipedrive.com/"), status=401, json={"error": "t0ken-of-a-customer"})
         result = run("adapter", "record", "acme", "+46735551234", "--into", str(folder / "kept.json"), "--json")
         again = run("adapter", "record", "acme", "+46735551234", "--into", str(folder / "kept.json"))
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == 1, result.stderr  # nobody was found
     assert json.loads(result.stdout)["exchanges"] > 0
+    assert not json.loads(result.stdout)["is_found"]
     assert "CRMAuthError" in json.loads(result.stdout)["failed"]["find_contacts"]
     assert "t0ken-of-a-customer" not in (folder / "kept.json").read_text(encoding="utf-8")
     assert again.exit_code == 2
     assert "is there already" in again.stderr
+
+
+@pytest.mark.parametrize("command", ["record", "try"])
+@pytest.mark.parametrize("number", ["", "hej", "302"])
+def test_only_a_number_is_asked_for(run: Run, folder: Path, command: str, number: str) -> None:
+    """What cannot be dialled is refused before the CRM is asked: an empty search would bring everybody."""
+    table = '[[crm]]\nadapter = "pipedrive"\ntoken = "t0ken-of-a-customer"\ncompany = "nobody"\n'
+    (folder / "customers").mkdir(parents=True)
+    (folder / "customers" / "acme.toml").write_text(CUSTOMER + table, encoding="utf-8")
+    with responses.RequestsMock():
+        result = run("adapter", command, "acme", number)
+    assert result.exit_code == 2
+    assert "is none that can be dialled" in result.stderr
+
+
+SEARCH = '        found = ctx.http.get("people"'
+CHECK = "import middleware.cli.adapter as it; it.PATIENCE = 1.0; from middleware.cli import main; main()"
+FAULTS = {  # what an author writes by mistake, and what he is told of it
+    'name = "fjord_f"': ("", 2, "has no conformance class of the adapter 'fjord_f': its class is of None"),
+    "from __future__ import annotations": ("import nothing_like_that", 2, "cannot be loaded: ModuleNotFoundError"),
+    SEARCH: (f"        raise SystemExit(3)\n{SEARCH}", 1, "it breaks with SystemExit"),
+    f"{SEARCH}, params": (f"        __import__('time').sleep(600)\n{SEARCH}, params", 1, "has not ended in 1 s"),
+}
+
+
+@pytest.mark.parametrize("wrong", FAULTS)
+def test_check_outlives_an_adapter(run: Run, project: Path, wrong: str) -> None:
+    """What cannot be loaded, what ends the process and what never comes back are told as such."""
+    instead, status, words = FAULTS[wrong]
+    run("adapter", "new", "fjord_f", "--folder", str(project))
+    path = project / "adapters" / "fjord_f.py"
+    text = path.read_text(encoding="utf-8")
+    assert wrong in text
+    path.write_text(text.replace(wrong, instead), encoding="utf-8")
+    # in a process of its own: what hangs holds what its check has changed
+    command = [sys.executable, "-c", CHECK, "adapter", "check", "fjord_f", "--folder", str(project)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, cwd=project)
+    assert (result.returncode, words in result.stdout + result.stderr) == (status, True), result

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from middleware.crm.base import Context
 from middleware.delivery.outcome import Dead, Paused, Retry, Wait, outcome_of
 from middleware.errors import (
     BreakerOpenError,
@@ -21,7 +22,9 @@ from middleware.errors import (
     RateLimitedError,
     UnsupportedError,
 )
-from tests.delivery.test_worker import Ledger, Post, raising
+from middleware.model.call import CallRecord, LoggedCall
+from middleware.model.contact import Contact
+from tests.delivery.test_worker import ANOTHER, Ledger, Post, raising
 
 NINE = timedelta(seconds=9)
 
@@ -83,3 +86,38 @@ def test_waiting_for_the_crm_uses_up_no_attempt(office: Post, kind: type[RateLim
     assert (event.state, crm.writes) == ("delivered", 1)
     assert [attempt.outcome for attempt in event.attempts] == ["wait"] * 20 + ["delivered"]
     assert "duplicate" not in event.attempts[-1].words
+
+
+@pytest.mark.parametrize("brought", [None, "4711", LoggedCall(external_id=4711)])  # type: ignore[arg-type]
+def test_an_adapter_that_forgets_the_record_writes_once(office: Post, brought: object) -> None:
+    """What is no record of the CRM's is a fault that says so; nothing is written again, and other calls go on."""
+
+    class Forgetful(Ledger):
+        def log_call(self, call: CallRecord, contact: Contact | None, ctx: Context) -> LoggedCall:
+            super().log_call(call, contact, ctx)
+            return brought  # type: ignore[return-value]
+
+    crm = Forgetful(can_find=False)
+    office.connect(crm)
+    events = [office.send(), office.send(startTime=ANOTHER)]
+    for _ in range(5):
+        office.later(hours=1)
+    assert crm.writes == 2
+    for each in map(office.event, events):
+        assert each.state == "dead"
+        (attempt,) = each.attempts
+        assert "log_call returned" in attempt.words
+        assert "may have the call already" in attempt.words
+
+
+def test_a_dead_call_that_may_be_written_says_so_when_it_is_retried(office: Post) -> None:
+    """Who has such a call tried again with a mended adapter is told that the CRM may have it twice."""
+    crm = Ledger(can_find=False)
+    crm.log_call, whole = lambda *_: None, crm.log_call  # type: ignore[method-assign,assignment]
+    office.connect(crm)
+    event_id = office.send()
+    office.later()
+    crm.log_call = whole  # type: ignore[method-assign]
+    assert office.inbox.retry_events([event_id]) == 1
+    office.later()
+    assert "may be a duplicate" in office.event(event_id).attempts[-1].words

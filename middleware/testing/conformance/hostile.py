@@ -182,6 +182,8 @@ def no_secret_is_in_an_address(trial: Trial) -> None:
 def requests_are_signed(trial: Trial) -> None:
     """A request without credentials is refused on the first day, or worse, is not."""
     if trial.adapter.auth() is None:
+        if trial.adapter.base_url and _secrets(trial):
+            raise ConformanceError("the settings hold a Secret, and auth() returns None", "return it from auth()")
         raise NotApplicableError("the adapter signs nothing")
     for usual in trial.each_usual():
         for sent in usual.sent:

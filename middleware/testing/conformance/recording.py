@@ -17,7 +17,7 @@ from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
 from middleware.crm.session import CRMSession
 from middleware.crm.settings import Secret
 from middleware.crm.transport import Answer, Transport
-from middleware.errors import CRMError
+from middleware.errors import CRMError, place_of
 from middleware.model.contact import Contact
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber, parse_number
@@ -31,10 +31,11 @@ SPAN = timedelta(seconds=30)  # for each method
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """The exchanges without people, and which methods failed, in words."""
+    """The exchanges without people, and which methods failed, in words; ``is_found`` if there is a contact in them."""
 
     exchanges: list[Exchange]
     failed: dict[str, str]
+    is_found: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,8 @@ def record_lookup(adapter: CRMAdapter[Any], raw_number: str, region: str, auth: 
         parse_number(raw_number, region), secrets_of(adapter), urlsplit(adapter.base_url or "").hostname or ""
     )
     failed = {method: f"{type(error).__name__}: {error}" for method, error in tried.failed.items()}
-    return Recorded(exchanges=_exchanges(tried.passed, scrubber), failed=failed)
+    is_found = any(tried.found.get(method) for method in ("find_contacts", "iter_contacts"))
+    return Recorded(exchanges=_exchanges(tried.passed, scrubber), failed=failed, is_found=is_found)
 
 
 def try_lookup(
@@ -97,8 +99,9 @@ def try_lookup(
         try:
             found = getattr(adapter, method)(*asked, context(written))
             tried.found[method] = list(islice(found, MAX_ITEMS)) if method != "find_contact_by_id" else [found]
-        except CRMError as error:
-            tried.failed[method] = error
+        except Exception as error:  # also a fault of the adapter's: what passed until then is what its author needs
+            fault = f"the adapter has a fault: {type(error).__name__} ({error}) at {place_of(error)}"
+            tried.failed[method] = error if isinstance(error, CRMError) else CRMError(fault)
             tried.found[method] = []
         return tried.found[method]
 
