@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from dataclasses import is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -30,7 +31,9 @@ def _found() -> tuple[dict[str, type[CRMAdapter[Any]]], dict[str, str]]:
         try:
             module = importlib.import_module(target.partition(":")[0])
             for adapter in _adapters_in(module):
-                if adapters.setdefault(adapter.name, adapter) is not adapter:
+                if lacking := _lacking(adapter):
+                    broken[where] = f"{adapter.__name__} has no {lacking}"
+                elif adapters.setdefault(adapter.name, adapter) is not adapter:
                     broken[where] = f"the name {adapter.name!r} is taken by another adapter"
         except Exception as error:  # one broken plugin must not hurt the others
             broken[where] = f"{type(error).__name__}: {error}"
@@ -53,6 +56,16 @@ def _finds_contacts(kind: type[CRMAdapter[Any]]) -> bool:
     """Whether the class is whole, and not what others have in common."""
     mine, base = (kind.find_contacts, kind.iter_contacts), (CRMAdapter.find_contacts, CRMAdapter.iter_contacts)
     return mine != base and not inspect.isabstract(kind)
+
+
+def _lacking(kind: type[CRMAdapter[Any]]) -> str:
+    """Return in words what every adapter must have and this one has not."""
+    for name in ("name", "label"):
+        if not isinstance(getattr(kind, name, None), str):
+            return f'{name}: write {name} = "…" in it'
+    if not is_dataclass(getattr(kind, "settings_type", None)):
+        return "settings_type, or it is no dataclass: name the frozen dataclass of the settings"
+    return ""
 
 
 def load_adapters() -> dict[str, type[CRMAdapter[Any]]]:

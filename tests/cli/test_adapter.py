@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import responses
 
+from middleware.crm import registry
 from middleware.crm.settings import Secret
 from middleware.testing.conformance.exchanges import dump_exchanges, load_exchanges
 from middleware.testing.conformance.recording import record_lookup
@@ -196,3 +197,26 @@ def test_check_outlives_an_adapter(run: Run, project: Path, wrong: str) -> None:
     command = [sys.executable, "-c", CHECK, "adapter", "check", "fjord_f", "--folder", str(project)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, cwd=project)
     assert (result.returncode, words in result.stdout + result.stderr) == (status, True), result
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('name = "fjord_g"', "FjordGAdapter has no name"),
+        ("label = ", "FjordGAdapter has no label"),
+        ("settings_type = ", "FjordGAdapter has no settings_type"),
+    ],
+)
+def test_an_incomplete_adapter_costs_no_other(run: Run, project: Path, line: str, words: str) -> None:
+    """An adapter without what each must have is listed as broken, with what to write; the others are known."""
+    run("adapter", "new", "fjord_g", "--folder", str(project))
+    path = project / "adapters" / "fjord_g.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(rf"\n +{line}.*", "", text), encoding="utf-8")
+    registry._found.cache_clear()
+    try:
+        told = json.loads(run("adapters", "--json").stdout)
+    finally:
+        registry._found.cache_clear()
+    assert told["broken"]["adapters.fjord_g"].startswith(words)
+    assert {"sql", "hubspot"} < told["adapters"].keys()
