@@ -214,7 +214,6 @@ def _prepare(
 ) -> requests.PreparedRequest:
     """Do what ``requests.Request.prepare`` does, without cookies and hooks, and plain addresses quickly."""
     request = requests.PreparedRequest()
-    request.hooks = {"response": []}
     request.method = method
     is_plain = _PLAIN.fullmatch(url) and _is_plain(params)
     if is_plain:

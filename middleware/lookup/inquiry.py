@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from threading import Event, Lock
+from threading import Lock
 
 from middleware.errors import StorageError
 from middleware.generations import Generation
@@ -75,7 +75,7 @@ class Waiter:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Inquiry:
-    """The searches that answer one question; ``result`` is the whole answer, once it is ``finished``.
+    """The searches that answer one question; ``result`` is the whole answer, once it ``is_finished``.
 
     A *place* is a source's in the order of priority.  ``land`` is told of the end before anybody who waits.
     """
@@ -84,7 +84,7 @@ class Inquiry:
     trace: Trace
     tools: Tools
     land: Callable[[Inquiry, Result], None]
-    finished: Event = field(default_factory=Event)
+    is_finished: bool = False
     result: Result = field(default_factory=TimedOut)
     elsewhere: Hit | None = None  # what another process, which is waited for, would answer at a deadline
     overdue: Deadline = field(init=False)  # by then every adapter should have come back
@@ -97,11 +97,19 @@ class Inquiry:
     _is_ending: bool = False
     _waiters: list[Waiter] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)  # of all that changes above
+    _end: Lock = field(default_factory=Lock)  # held until then; an Event takes many times as long, and few wait
     _made: tuple[object, Hit | Failed] | None = None  # the latest answer, and what it was made of
     _making: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         self.overdue = Deadline.after(HARD_DEADLINE + timedelta(seconds=1), self.tools.clock)
+        self._end.acquire()
+
+    def wait(self, seconds: float = -1.0) -> bool:
+        """Return whether the inquiry is finished after so many ``seconds``, or wait until it is."""
+        if self._end.acquire(timeout=seconds):
+            self._end.release()
+        return self.is_finished
 
     def start(self, bulkheads: Bulkheads) -> None:
         """Ask every source that has a slot left."""
@@ -165,13 +173,14 @@ class Inquiry:
             waiter.done(result)
 
     def _answer_now(self, trace: Trace, founds: dict[int, Found] | None) -> Result:
-        if self._older and not self.finished.is_set():
+        if self._older and not self.is_finished:
             trace.cache = "revalidate"
             return self._older
         founds = self._partial() if founds is None else founds
-        trace.left_out += self._left_out(founds)
+        if not isinstance(self.result, Hit) or self.result.is_partial:  # else nothing is
+            trace.left_out += self._left_out(founds)
         trace.dropped += self._dropped(founds)
-        if self.finished.is_set():
+        if self.is_finished:
             return self.result
         self.let_go()  # what is still missing is for the cache
         return self._finish(founds) if founds else self.elsewhere or TimedOut()
@@ -218,12 +227,13 @@ class Inquiry:
             self._is_ending = True
         self.land(self, result)
         self.result = result
-        self.finished.set()
+        self.is_finished = True
+        self._end.release()
         self.look()
 
     @property
     def _is_over(self) -> bool:
-        return self.finished.is_set() or self._older is not None
+        return self.is_finished or self._older is not None
 
     def _report(self, place: int, result: Found | Result) -> None:
         with self._lock:

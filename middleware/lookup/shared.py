@@ -89,7 +89,7 @@ class SharedAnswers:
             is_leader = seen is not None and seen.word == b"lead"
             if is_leader:
                 return self._lead(place, field, token, inquiry, keep)
-            inquiry.finished.wait()
+            inquiry.wait()
             return inquiry.result
         return TimedOut()
 
@@ -130,7 +130,7 @@ class SharedAnswers:
         self, place: str, field: str, token: bytes, inquiry: Inquiry, keep: Callable[[Result], Kept | None]
     ) -> Result:
         told = b""
-        while not inquiry.finished.wait(TELL):
+        while not inquiry.wait(TELL):
             so_far = _dump_so_far(inquiry)
             self._run(scripts.RENEW, place, field, token, _ms(LEASE), b"" if so_far == told else so_far)
             told = so_far
