@@ -42,6 +42,7 @@ def adapter() -> None:
 @json_option
 def new(name: str, folder: Path, as_json: bool) -> None:
     """Write a working adapter NAME (a-z, 0-9, _) and its test, to begin with."""
+    from middleware.crm.registry import load_adapters
     from middleware.testing.skeleton import ADAPTER, TEST, written_for
 
     if not re.fullmatch(r"[a-z][a-z0-9_]{1,30}", name) or keyword.iskeyword(name):
@@ -52,6 +53,8 @@ def new(name: str, folder: Path, as_json: bool) -> None:
     }
     if there := [str(path) for path in texts if path.exists()]:
         raise ConfigError(there[0], ["is there already, and stays as it is"])
+    if name in load_adapters():
+        raise ConfigError(name, ["is the name of an adapter that is there already: take another"])
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(written_for(name, text), encoding="utf-8")

@@ -74,6 +74,14 @@ def test_a_check_that_breaks_is_told(run: Run, project: Path) -> None:
     assert "wrong results_are_of_the_right_types: create_links gives" in result.stdout
 
 
+def test_new_takes_no_name_that_is_taken(run: Run, tmp_path: Path) -> None:
+    """Two adapters of one name would hide each other."""
+    result = run("adapter", "new", "hubspot", "--folder", str(tmp_path))
+    assert result.exit_code == 2
+    assert "take another" in result.stderr
+    assert not (tmp_path / "adapters").exists()
+
+
 def test_new_overwrites_nothing(run: Run, project: Path) -> None:
     """An adapter that is there stays as it is."""
     run("adapter", "new", "fjord_c", "--folder", str(project))
