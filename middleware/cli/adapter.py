@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from middleware.cli.output import json_option, parts_of, print_json, settings_of
-from middleware.errors import ConfigError, place_of
+from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
     from middleware.tenants.tenant import Source, Tenant
@@ -148,13 +148,14 @@ def _source_of(ctx: click.Context, customer: str, source: str | None, kind: str 
 
 def _classes_of(name: str, folder: Path) -> list[type[Conformance]]:
     from middleware.testing.conformance.author import find_conformance
+    from middleware.testing.conformance.trial import fault_of
 
     tests = folder / "tests" / "adapters"
     sys.path.insert(0, str(folder.resolve()))  # the author's adapters package, before another distribution's
     try:
         found = [kind for _, kind in find_conformance(tests / name)]
     except Exception as error:
-        raise ConfigError(str(tests / name), [f"cannot be loaded: {_fault(error)}"]) from None
+        raise ConfigError(str(tests / name), [f"cannot be loaded: {fault_of(error)}"]) from None
     names = {getattr(kind.adapter, "name", None) for kind in found}
     if name in names:
         return [kind for kind in found if getattr(kind.adapter, "name", None) == name]
@@ -164,18 +165,13 @@ def _classes_of(name: str, folder: Path) -> list[type[Conformance]]:
     raise ConfigError(str(tests / name), [f"has no conformance class of the adapter {name!r}: {todo}"])
 
 
-def _fault(error: BaseException) -> str:
-    """Return what went wrong in the author's own code, and where; for him alone, so with the message."""
-    return f"{type(error).__name__} ({error}) at {place_of(error)}"
-
-
 def _judged(kind: type[Conformance]) -> list[dict[str, Any]]:
     """Return the verdict of each check: passed, failed or skipped, with what is to be said."""
     from tempfile import TemporaryDirectory
 
     from middleware.crm.threads import DaemonPool
     from middleware.testing.conformance.registry import CHECKS
-    from middleware.testing.conformance.trial import ConformanceError, NotApplicableError
+    from middleware.testing.conformance.trial import ConformanceError, NotApplicableError, fault_of
 
     found, pool = [], DaemonPool("check")
     for name in CHECKS:
@@ -191,7 +187,7 @@ def _judged(kind: type[Conformance]) -> list[dict[str, Any]]:
             except BaseException as error:  # what the adapter gives is so strange that the check itself breaks on it
                 if isinstance(error, KeyboardInterrupt):
                     raise
-                verdict, message = "failed", f"it breaks with {_fault(error)}"
+                verdict, message = "failed", f"it breaks with {fault_of(error)}"
                 if not future.done():
                     message = f"has not ended in {PATIENCE:g} s, and the rest was not tried. {HANGS}"
         found.append({"check": name, "verdict": verdict, "message": message})

@@ -389,6 +389,7 @@ class Worker:
         except StorageError:  # ours; the CRM was not asked
             return Wait(words="Nothing was sent: the middleware's own database failed.", wait=None), None
         except Exception as error:
+            _log_fault(error, tenant, source, "compose")
             return outcome_of(error), None
         if is_attaching:
             return self._attach(tenant, source, claimed, record), None
@@ -409,9 +410,7 @@ class Worker:
             )
             return self._in_time(partial(write_call, job))
         except BaseException as error:
-            if not isinstance(error, M8CRMError):
-                told = {"customer": tenant.id, "source": source.name, "step": "log_call"}
-                log.error("adapter_bug", error=type(error).__name__, place=place_of(error), **told)
+            _log_fault(error, tenant, source, "log_call")
             return outcome_of(error)
 
     def _attach(self, tenant: Tenant, source: Source, claimed: Claimed, record: CallRecord) -> Outcome:
@@ -423,6 +422,7 @@ class Worker:
             job = AttachJob(tenant=tenant, source=source, call=record, logged=logged, keeper=self._attachments)
             return self._in_time(partial(attach_recordings, job))
         except BaseException as error:
+            _log_fault(error, tenant, source, "attach_recording")
             return outcome_of_attaching(error)
 
     def _in_time(self, work: Callable[[Deadline], Outcome]) -> Outcome:
@@ -479,3 +479,10 @@ class Worker:
 
     def _at(self, seconds: float) -> float:
         return self._inbox.now().timestamp() + seconds
+
+
+def _log_fault(error: BaseException, tenant: Tenant, source: Source, step: str) -> None:
+    """Log the place of what nobody raised on purpose: the words of such an attempt send people to the log."""
+    if not isinstance(error, M8CRMError):
+        told = {"customer": tenant.id, "source": source.name, "step": step}
+        log.error("adapter_bug", error=type(error).__name__, place=place_of(error), **told)

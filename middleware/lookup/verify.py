@@ -27,7 +27,7 @@ def find_verified(
 ) -> tuple[list[Contact], int]:
     """Ask for the number as ``form`` writes it; return who really has it, and how many the CRM brought."""
     written = getattr(number, form)
-    ctx = ctx if ctx.written == written else replace(ctx, written=written)
+    ctx = ctx if ctx.written == written else replace(ctx, written=written)  # a lookup's says so already
     found = list(islice(adapter.find_contacts(number, ctx), MAX_ITEMS))
     return verified_contacts(found, number, ctx.region), len(found)
 

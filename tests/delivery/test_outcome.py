@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import CapturingLogger
 
 from middleware.crm.base import Context
 from middleware.delivery.outcome import Dead, Paused, Retry, Wait, outcome_of
@@ -121,3 +122,17 @@ def test_a_dead_call_that_may_be_written_says_so_when_it_is_retried(office: Post
     assert office.inbox.retry_events([event_id]) == 1
     office.later()
     assert "may be a duplicate" in office.event(event_id).attempts[-1].words
+
+
+def test_a_fault_of_an_adapter_has_its_place_in_the_log(office: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words of the attempt send people to the log: there stands where it broke, and not with what."""
+    log = CapturingLogger()
+    monkeypatch.setattr("middleware.delivery.worker.log", log)
+    office.connect(Ledger(fail=raising(KeyError("+46701740605"))))
+    event_id = office.send()
+    office.later()
+    assert "The log has the place." in office.event(event_id).attempts[0].words
+    (fault,) = [call.kwargs for call in log.calls if call.args == ("adapter_bug",)]
+    assert (fault["error"], fault["step"], fault["customer"]) == ("KeyError", "log_call", "acme")
+    assert "test_worker.py:" in fault["place"]
+    assert "4670" not in repr(log.calls)

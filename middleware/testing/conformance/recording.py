@@ -17,13 +17,13 @@ from middleware.crm.base import ACTIVITY_METHODS, Context, CRMAdapter
 from middleware.crm.session import CRMSession
 from middleware.crm.settings import Secret
 from middleware.crm.transport import Answer, Transport
-from middleware.errors import CRMError, place_of
+from middleware.errors import CRMError
 from middleware.model.contact import Contact
 from middleware.model.deadline import Deadline
 from middleware.model.phone import PhoneNumber, parse_number
 from middleware.testing.conformance.exchanges import READS, Exchange
 from middleware.testing.conformance.scrub import Scrubber
-from middleware.testing.conformance.trial import MAX_ITEMS, has_number
+from middleware.testing.conformance.trial import MAX_ITEMS, fault_of, has_number
 
 Signer = Callable[[Deadline], AuthBase | None]
 SPAN = timedelta(seconds=30)  # for each method
@@ -100,8 +100,8 @@ def try_lookup(
             found = getattr(adapter, method)(*asked, context(written))
             tried.found[method] = list(islice(found, MAX_ITEMS)) if method != "find_contact_by_id" else [found]
         except Exception as error:  # also a fault of the adapter's: what passed until then is what its author needs
-            fault = f"the adapter has a fault: {type(error).__name__} ({error}) at {place_of(error)}"
-            tried.failed[method] = error if isinstance(error, CRMError) else CRMError(fault)
+            fault = CRMError(f"the adapter has a fault: {fault_of(error)}")
+            tried.failed[method] = error if isinstance(error, CRMError) else fault
             tried.found[method] = []
         return tried.found[method]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from middleware.crm.base import OPTIONAL_METHODS, Context, CRMAdapter
 from middleware.crm.session import CRMSession
-from middleware.errors import CRMError
+from middleware.errors import CRMError, place_of
 from middleware.model.call import CallRecord, LoggedCall
 from middleware.model.contact import Contact, ContactDraft
 from middleware.model.deadline import Deadline
@@ -33,6 +33,11 @@ from middleware.testing.conformance.wire import (
 MAX_ITEMS = 200  # of what a method yields; the core reads no more of a lookup
 SPAN = timedelta(seconds=30)
 WRITES = ("log_call", "update_call", "create_contact", "attach_recording", "create_task")
+
+
+def fault_of(error: BaseException) -> str:
+    """Return what went wrong in an author's own code, and where; for him alone, so with the message."""
+    return f"{type(error).__name__} ({error}) at {place_of(error)}"
 
 
 class ConformanceError(AssertionError):
