@@ -12,8 +12,8 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from middleware.errors import StorageError
 from middleware.logs import masked
 from middleware.lookup.card import Failed, Hit, Miss, Result
 from middleware.lookup.trace import Trace, unpacked
+from middleware.side_database import open_side_database
 
 MAX_WAITING = 2_000  # traces that are not written yet
 MAX_HITS = 25  # of which come from the cache alone, a second: writing more would delay the answers themselves
@@ -180,14 +181,8 @@ class TraceLog:
         ms = round(took * 1000, 1)
         return trace.id, customer, number, at, outcome_of(result), reason_of(result), ms, trace.packed(took)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=1.0)) as database:
-            database.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON;" + _TABLE
-            )
-            with database:
-                yield database
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return open_side_database(self._path, "PRAGMA secure_delete = ON;" + _TABLE)
 
     def _write_for_ever(self) -> None:
         while True:

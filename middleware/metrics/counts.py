@@ -13,8 +13,8 @@ import sqlite3
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ import structlog
 
 from middleware.metrics import history
 from middleware.metrics.names import COUNTED, DELIVERY_ATTEMPTS, EVENTS, LOOKUP_SECONDS, LOOKUPS, Metric
+from middleware.side_database import open_side_database
 
 BATCH_EVERY = 1.0  # seconds
 KEPT_FOR = timedelta(days=30)  # a count that nothing adds to: its customer may be gone
@@ -193,13 +194,9 @@ class Counts:
                 for key, value in gauges.items():
                     self._set.setdefault(key, value)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
         assert self._path is not None
-        with closing(sqlite3.connect(self._path, timeout=1.0)) as database:
-            database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;" + _TABLE + history.TABLE)
-            with database:
-                yield database
+        return open_side_database(self._path, _TABLE + history.TABLE)
 
     def _publish_soon(self) -> None:
         if self._wake.is_set():
@@ -222,6 +219,8 @@ class Counts:
             time.sleep(BATCH_EVERY)  # what comes meanwhile goes into the same transaction
             self._wake.clear()
             self.publish()
+            if self._is_broken:
+                self._wake.set()  # again in a second, though nothing may be counted until then
 
 
 def _add(counts: dict[K, float], key: K, more: float) -> None:
