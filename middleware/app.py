@@ -38,7 +38,7 @@ from middleware.lookup.service import Limits, LookupService
 from middleware.lookup.shared import SharedAnswers
 from middleware.lookup.trace import Trace
 from middleware.lookup.traces import TraceLog, outcome_of
-from middleware.metrics.counts import Counts
+from middleware.metrics.counts import NOT_COUNTED, Counts
 from middleware.monitoring.tell import Teller
 from middleware.monitoring.watch import Watch
 from middleware.recordings.address import Outside
@@ -180,13 +180,6 @@ def _looked_up(
 ) -> None:
     """Count it and keep the trace; when a CRM has just found the contact, calls that waited for him are delivered."""
     counts.looked_up(customer, outcome_of(result), trace.cache, took)
-    _tried(traces, parked, trace, customer, number, result, took)
-
-
-def _tried(
-    traces: TraceLog, parked: ParkedCalls, trace: Trace, customer: str, number: str, result: Result, took: float
-) -> None:
-    """Do what :func:`_looked_up` does, without counting it: nobody has called."""
     traces.add(trace, customer, number, result, took)
     if trace.cache == "miss" and isinstance(result, Hit):
         parked.appeared(customer, number)
@@ -199,7 +192,7 @@ def build_trial(parts: Parts) -> LookupService:
         generations=parts.generations,
         own_calls=partial(logged_calls, parts.inbox, parts.recordings),
         index=parts.index,
-        keep_trace=partial(_tried, parts.traces, ParkedCalls(parts.inbox)),
+        keep_trace=partial(_looked_up, NOT_COUNTED, parts.traces, ParkedCalls(parts.inbox)),  # nobody has called
         limits=Limits(cache_bytes=0, searches=TRIALS),
         is_history_shared=parts.inbox.database.dialect != "sqlite",
         remarks=True,

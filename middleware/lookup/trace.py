@@ -68,7 +68,6 @@ class Span:
         return [told, *(part for span in tuple(self.parts) for part in span.document(level + 1))]
 
 
-@dataclass(slots=True)
 class Trace:
     """The steps of one lookup, in the order they began; appended to by several threads.
 
@@ -80,21 +79,21 @@ class Trace:
     ``asked_at`` when the cache had been asked (seconds); two numbers, since most lookups end there.
     """
 
-    id: str = ""
-    clock: Clock = time.monotonic
-    cache: str = "none"
-    joined: str = ""
+    joined = ""
     left: float | None = None  # seconds of the budget that were left
-    began: float = field(init=False)
-    spans: list[Span] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
-    known_at: float = 0.0
+    known_at = 0.0
     asked_at: float | None = None
-    remarks: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.began = self.clock()
+    # not a dataclass: those take three times as long to make, and every fast answer makes one
+    def __init__(self, id: str = "", *, cache: str = "none", clock: Clock = time.monotonic) -> None:
+        self.began = clock()
+        self.clock = clock
+        self.id = id
+        self.cache = cache
+        self.spans: list[Span] = []
+        self.left_out: list[str] = []
+        self.dropped: list[str] = []
+        self.remarks: list[str] = []
 
     def span(
         self, name: str, source: str = "", queued: float = 0.0, *, within: Span | None = None, least: float = 0.0
@@ -123,12 +122,12 @@ class Trace:
         """Seconds since the trace began."""
         return self.clock() - self.began
 
-    def server_timing(self) -> str:
-        """Return the finished spans as a ``Server-Timing`` header (milliseconds), the whole time last."""
+    def server_timing(self, took: float) -> str:
+        """Return the finished spans as a ``Server-Timing`` header (milliseconds), last the whole that ``took`` (s)."""
         if not self.spans:  # as of every fast answer
-            return f"cache;desc={self.cache}, total;dur={self.took * 1000:.1f}"
+            return f"cache;desc={self.cache}, total;dur={took * 1000:.1f}"
         parts = [f"{span.name};dur={span.took * 1000:.1f}" for span in tuple(self.spans) if span.took is not None]
-        return ", ".join([f"cache;desc={self.cache}", *parts, f"total;dur={self.took * 1000:.1f}"])
+        return ", ".join([f"cache;desc={self.cache}", *parts, f"total;dur={took * 1000:.1f}"])
 
     def document(self, took: float | None = None) -> dict[str, Any]:
         """Return what people and the console are shown; moments in milliseconds, ``took`` of what goes on is null.
@@ -196,7 +195,9 @@ _kept = attrgetter(*_KEPT)
 def unpacked(text: str) -> dict[str, Any]:
     """Return the document (:meth:`Trace.document`) of a trace that was packed."""
     took, *values = orjson.loads(text)
-    trace = Trace(**dict(zip(_KEPT, values, strict=True)))
+    trace = Trace()
+    for name, value in zip(_KEPT, values, strict=True):
+        setattr(trace, name, value)
     trace.spans = [_span(**span) for span in values[_KEPT.index("spans")]]
     return trace.document(took)
 

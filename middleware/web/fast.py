@@ -48,7 +48,8 @@ _TARGET = re.compile(r"/([a-z0-9][a-z0-9-]{0,62})/lookup\?(.*)")
 _STATUS = {int(status): f"{status} {HTTP_STATUS_CODES[status].upper()}" for status in HTTPStatus}
 
 _WELL = (Hit, Miss, Accepted)
-_ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in (*common_headers("", "")[2:], NO_STORE))  # two vary
+# two vary
+_ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in (*common_headers("", "")[2:], NO_STORE)) + "\r\n"
 
 
 class Customers(Protocol):
@@ -130,8 +131,9 @@ class FastPath:
         answer = _answer(asked, result)
         # a failure has its line, however many there are
         write = self._lines.offer if isinstance(result, _WELL) else _now
-        write(self._log, asked, result, answer.status, asked.trace.took)
-        return _bytes(asked.trace, answer, server)
+        took = asked.trace.took
+        write(self._log, asked, result, answer.status, took)
+        return _bytes(asked.trace, answer, server, took)
 
     def _log(self, asked: Asked | Sent, result: Result | Accepted | Exception, status: int, seconds: float) -> None:
         known: dict[str, object] = {}
@@ -162,13 +164,12 @@ def _answer(asked: Asked | Sent, result: Result | Accepted | Exception) -> Answe
     return lookup_answer(result, asked.tenant)
 
 
-def _bytes(trace: Trace, answer: Answer, server: str) -> bytes:
-    kind, wait = answer.content_type, answer.retry_after
+def _bytes(trace: Trace, answer: Answer, server: str, took: float) -> bytes:
+    kind, wait, timing = answer.content_type, answer.retry_after, trace.server_timing(took)
     body = f"Content-Type: {kind}\r\nContent-Length: {len(answer.body)}\r\n" if kind else ""
     retry = f"Retry-After: {seconds_of(wait)}\r\n" if wait else ""
-    own = f"X-Request-Id: {trace.id}\r\nServer-Timing: {trace.server_timing()}\r\n"
-    head = f"HTTP/1.1 {_STATUS[answer.status]}\r\n{server}{body}{retry}{own}{_ALWAYS}\r\n"
-    return head.encode("latin-1") + answer.body
+    own = f"X-Request-Id: {trace.id}\r\nServer-Timing: {timing}\r\n{_ALWAYS}"
+    return f"HTTP/1.1 {_STATUS[answer.status]}\r\n{server}{body}{retry}{own}".encode("latin-1") + answer.body
 
 
 def _now(write: Callable[..., None], *facts: object) -> None:

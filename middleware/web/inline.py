@@ -43,6 +43,7 @@ from middleware.web.requests import READ_AT, SEND_LATER
 log = structlog.get_logger("m8crm.web")
 GET = b"GET "
 RECEIVE = 65_536  # bytes that are taken at once
+TOGETHER = 16  # answers that are sent one behind the other: a system call makes the code around it slow, too
 SWEEP_EVERY = 0.25  # seconds between looks at all deadlines
 READ_SECONDS = 10.0  # unless M8CRM_READ_TIMEOUT says otherwise
 WRITE_SECONDS = 30.0  # an answer, or a piece of one that is sent in pieces, must be taken by then
@@ -97,6 +98,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.read_seconds = READ_SECONDS
         self.max_body = 0
         self.keepalive = self.cfg.keepalive
+        self._ready: list[tuple[Connection, bytes]] = []  # answers that are about to be sent
         self._swept_at = 0.0
         self._notified_at = 0.0
         self._working = 0
@@ -156,6 +158,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, if need be in the place of the one that has waited longest."""
+        self._send_ready()  # or one of these connections might have to go
         if self.nr_conns >= self.worker_connections - 1:
             self._make_room()
         try:
@@ -176,22 +179,29 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Go on with a connection that the poller has reported."""
         if self._ended:
             self._take_back_ended()
-        if connection.state is State.READING:
-            self._guard(self._read, connection)
-        elif connection.state is State.WRITING:
-            self._guard(self._write_on, connection)
-        elif connection.state is State.CLOSING:
-            self._guard(self._linger, connection)
-        else:
-            self._watch(connection)
-            self._take_back_ended()  # whoever has ended before he could see that nobody watches
+        try:
+            if connection.state is State.READING:
+                self._read(connection)
+            elif connection.state is State.WRITING:
+                self._write_on(connection)
+            elif connection.state is State.CLOSING:
+                self._linger(connection)
+            else:
+                self._watch(connection)
+                self._take_back_ended()  # whoever has ended before he could see that nobody watches
+        except Exception as error:
+            self._give_up(connection, error)
 
     def _guard(self, step: Callable[[Connection], None], connection: Connection) -> None:
         try:
             step(connection)
-        except Exception as error:  # a fault of ours costs one connection, not all
-            log.error("connection_broken", error=type(error).__name__, place=place_of(error))
-            self._drop(connection)
+        except Exception as error:
+            self._give_up(connection, error)
+
+    def _give_up(self, connection: Connection, error: Exception) -> None:
+        """Log a fault of ours: it costs one connection, not all."""
+        log.error("connection_broken", error=type(error).__name__, place=place_of(error))
+        self._drop(connection)
 
     def handle(self, conn: Connection) -> bool:
         """Answer a request on a thread, and send what can be sent at once: that need not wait for the poller."""
@@ -294,13 +304,10 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         if data:
             if not connection.buffer:
-                connection.deadline = self._until(self.read_seconds)
-                if (
-                    data.startswith(GET)
-                    and data.find(END) == len(data) - len(END)
-                    and self._answer_at_once(connection, data)
-                ):
+                is_usual = data.startswith(GET) and data.find(END) == len(data) - len(END)
+                if is_usual and self._answer_at_once(connection, data):
                     return
+                connection.deadline = self._until(self.read_seconds)
             connection.buffer += data
             self._proceed(connection)
         elif connection.buffer:
@@ -335,17 +342,32 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return True
         if answer is None:
             return False
-        try:
-            sent = connection.wire.send(answer)
-        except OSError:  # one that lasts is met again
-            sent = 0
-        if sent == len(answer) and connection.keep_alive:
-            connection.deadline += self.keepalive - self.read_seconds
-        else:
-            connection.out = memoryview(answer)[sent:]
-            self._write(connection)
-        self._watch(connection)
+        self._ready.append((connection, answer))
+        if len(self._ready) == TOGETHER:
+            self._send_ready()
         return True
+
+    def _send_ready(self) -> None:
+        if not self._ready:
+            return
+        ready, self._ready, deadline = self._ready, [], self._until(self.keepalive)
+        for connection, answer in ready:
+            try:
+                sent = connection.wire.send(answer)
+            except OSError:  # one that lasts is met again
+                sent = 0
+            if sent == len(answer) and connection.keep_alive:
+                connection.deadline = deadline
+            else:
+                connection.out = memoryview(answer)[sent:]
+                self._guard(self._write, connection)
+            if connection.watched != selectors.EVENT_READ:
+                self._watch(connection)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Go on with every connection that has something; whoever's answer is ready waits for no more than these."""
+        super().wait_for_and_dispatch_events(timeout)
+        self._send_ready()
 
     def _ready_answer(self, connection: Connection, head: bytes | None, body: bytes = b"") -> bytes | None:
         """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path.
@@ -381,6 +403,7 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             sys.setswitchinterval(SWITCH_SECONDS if self._working < CROWD else SWITCH_SECONDS_OF_A_CROWD)
 
     def _hand_over(self, connection: Connection) -> None:
+        self._send_ready()  # to begin a search takes as long as several answers
         self._count(1)
         connection.state, connection.deadline = State.WORKING, inf
         asked, connection.asked = connection.asked, None

@@ -15,7 +15,6 @@ import structlog
 
 log = structlog.get_logger("m8crm.web")
 A_SECOND = 50  # lines that are written in full; more would cost the answers their speed
-MAX_WAITING = 1000
 PAUSE = 0.1  # seconds between looks at what waits: to be woken for each line would take the processor from its answer
 
 Line = tuple[Callable[..., None], tuple[object, ...]]
@@ -39,8 +38,10 @@ class Lines:
         """Leave a line to be written by ``write(*facts)``; what is too much is only counted."""
         with self._lock:
             self._offered += 1
-            if len(self._waiting) < MAX_WAITING:
+            if len(self._waiting) < self._a_second:  # nor would more be written
                 self._waiting.append((write, facts))
+            elif self._thread is not None:  # which is awake
+                return
             if not self._wake.is_set():
                 self._wake.set()
                 if self._thread is None:  # not before: a thread does not survive a fork

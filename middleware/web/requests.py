@@ -28,7 +28,7 @@ def watch_requests(app: Flask, key: bytes) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
-        for name, value in common_headers(g.request_id, g.trace.server_timing()):
+        for name, value in common_headers(g.request_id, g.trace.server_timing(g.trace.took)):
             response.headers[name] = value
         response.headers.setdefault(*NO_STORE)
         _log(response, key)

@@ -7,7 +7,7 @@ import threading
 import pytest
 from structlog.testing import CapturingLogger
 
-from middleware.web.lines import MAX_WAITING, Lines
+from middleware.web.lines import A_SECOND, Lines
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +35,12 @@ def test_lines_are_written_and_the_rest_is_counted(logged: CapturingLogger) -> N
 
 def test_every_line_is_written_or_counted(logged: CapturingLogger) -> None:
     """Whenever the worker stops, no line is lost without being counted."""
-    lines, written = Lines(a_second=50), list[int]()
-    for number in range(3 * MAX_WAITING):
+    lines, written = Lines(), list[int]()
+    for number in range(30 * A_SECOND):
         lines.offer(written.append, number)
     lines.close()
-    assert len(written) + sum(counts(logged)) == 3 * MAX_WAITING
-    assert 0 < len(written) < MAX_WAITING
+    assert len(written) + sum(counts(logged)) == 30 * A_SECOND
+    assert 0 < len(written) < 10 * A_SECOND
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError])
@@ -68,7 +68,7 @@ def test_blocked_log_blocks_nobody() -> None:
 
     lines.offer(block)
     assert began.wait(20)
-    for _ in range(2 * MAX_WAITING):
+    for _ in range(2 * A_SECOND):
         lines.offer(lambda: None)
     release.set()
     lines.close()
