@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import requests
 from requests.auth import AuthBase
@@ -39,11 +39,26 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_VENDOR_TEXT = 500  # characters
 TOKEN_AT_HAND = 0.001  # seconds: one that took longer to get was waited for
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_HEADERS = CaseInsensitiveDict({"Accept": "application/json", "User-Agent": "m8crm"})
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
+_UNQUOTED = re.compile(r"[A-Za-z0-9._~-]*")
 _PLAIN = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(:\d+)?(/([A-Za-z0-9_~-][A-Za-z0-9._~-]*)?)+")  # nothing to escape
 Classify = Callable[[requests.Response], CRMError | None]
 Guard = Callable[[], AbstractContextManager[None]]  # around every request: what protects the account
+
+
+class _Headers(CaseInsensitiveDict[str]):
+    """What ``requests`` has, which takes four times as long to copy and to read."""
+
+    def copy(self) -> _Headers:
+        mine = _Headers.__new__(_Headers)
+        mine._store = self._store.copy()  # type: ignore[attr-defined]  # the types do not tell
+        return mine
+
+    def items(self) -> Any:
+        return self._store.values()  # type: ignore[attr-defined]  # each with its name as it was written
+
+
+_HEADERS = _Headers({"Accept": "application/json", "User-Agent": "m8crm"})
 
 
 class Sender(Protocol):
@@ -195,6 +210,12 @@ def _place(url: str) -> tuple[tuple[str, str], str]:
     return (parts.scheme, parts.netloc), parts.hostname
 
 
+def _quoted(text: str | int) -> str:
+    """Do what ``quote_plus`` does, of numbers and words in a fifth of the time."""
+    text = str(text)
+    return text.replace("+", "%2B") if _UNQUOTED.fullmatch(text.replace("+", "")) else quote_plus(text)
+
+
 def _is_plain(params: Any) -> bool:
     return params is None or (
         isinstance(params, dict) and all(isinstance(part, str | int) for item in params.items() for part in item)
@@ -217,7 +238,7 @@ def _prepare(
     request.method = method
     is_plain = _PLAIN.fullmatch(url) and _is_plain(params)
     if is_plain:
-        query = urlencode(params or {})
+        query = "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in params.items()]) if params else ""
         request.url = f"{url}?{query}" if query else url
     else:
         request.prepare_url(url, params or {})

@@ -159,7 +159,13 @@ def _is_e164(text: str) -> bool:
     national = text[end:]
     if national[0] == "0" or _national_prefix(code).match(national):
         return False
-    number = phonenumbers.PhoneNumber(country_code=code, national_number=int(national))
+    return _may_be_as_long(code, len(national))
+
+
+@cache
+def _may_be_as_long(code: int, digits: int) -> bool:
+    """Whether a national number, which does not begin with 0, may have so many digits: they say all there is to ask."""
+    number = phonenumbers.PhoneNumber(country_code=code, national_number=10 ** (digits - 1))
     return phonenumbers.is_possible_number_with_reason(number) in _POSSIBLE
 
 
