@@ -34,7 +34,7 @@ MAX_CRMS = 256  # to which idle connections are kept, the latest used
 MAX_IDLE = 64  # connections to each
 QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT, which pycurl has no name for
 _ERRORS = {value: name[2:].lower() for name, value in vars(pycurl).items() if name.startswith("E_")}
-_CONTENT_TYPE = b"content-type:"
+_CONTENT_TYPE = re.compile(rb"^content-type:([^\r\n]*)", re.I | re.M)
 _BREAK = re.compile(r"[\r\n\0]")
 _LONG, _AS_ZEROS = b"0" * 19, bytes.maketrans(b"123456789", b"0" * 9)  # a number that orjson may round
 _REQUESTS_SEND = HTTPAdapter.send
@@ -47,16 +47,13 @@ class Answer(requests.Response):
 
     def __init__(self, request: requests.PreparedRequest, head: Sequence[bytes], body: bytes) -> None:
         """Make the answer from the lines of its head; ``requests`` takes as long for an empty one."""
-        begin, content_type = 0, b""
-        for at, line in enumerate(head):
-            if line.startswith(b"HTTP/"):
-                begin, content_type = at, b""  # what was before belongs to an interim answer
-            elif line[: len(_CONTENT_TYPE)].lower() == _CONTENT_TYPE:
-                content_type = line[len(_CONTENT_TYPE) :]
-        _, code, *reason = head[begin].decode("latin-1").strip().split(" ", 2)
+        text = b"\n".join(head)
+        begin = text.rfind(b"\nHTTP/") + 1  # what was before belongs to an interim answer
+        status, _, self._fields = text[begin:].partition(b"\n")
+        _, code, *reason = status.decode("latin-1").strip().split(" ", 2)
         self.status_code, self.reason = int(code), " ".join(reason)
-        self._fields = head[begin + 1 :]
-        self.encoding = _encoding_of(content_type)
+        content_type = _CONTENT_TYPE.search(self._fields)
+        self.encoding = _encoding_of(content_type[1] if content_type else b"")
         self.url, self.request = request.url or "", request
         self.history, self.raw, self.elapsed = [], None, timedelta()
         self._content, self._content_consumed, self._next = body, True, None
@@ -65,8 +62,8 @@ class Answer(requests.Response):
     def headers(self) -> CaseInsensitiveDict[str]:  # type: ignore[override]  # nearly nobody reads them
         """The fields of the head."""
         seen: dict[str, str] = {}  # CaseInsensitiveDict takes long to say that it has not
-        for line in self._fields:
-            name, colon, value = line.decode("latin-1").partition(":")
+        for line in self._fields.decode("latin-1").split("\n"):
+            name, colon, value = line.partition(":")
             if colon:
                 name, value = name.strip().lower(), value.strip()
                 seen[name] = f"{seen[name]}, {value}" if seen.get(name) else value

@@ -138,7 +138,8 @@ def _is_fit(contact: Contact) -> bool:
     texts = [contact.id, contact.display_name, *(text for text in optional if text is not None)]
     texts += [number.number for number in contact.numbers]
     texts += [email.address for email in contact.emails]
-    texts += [text for fact in contact.fields for text in (fact.title, fact.comment)]
+    texts += [fact.title for fact in contact.fields]
+    texts += [fact.comment for fact in contact.fields]
     try:
         is_printable = _is_printable("".join(texts))
     except TypeError:  # some are no text
