@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ from gunicorn.config import Config
 
 from middleware.web.connection import State
 from middleware.web.head import Framing
-from middleware.web.inline import ClosableQueue, InlineWorker
+from middleware.web.inline import TOGETHER, ClosableQueue, InlineWorker
 from middleware.web.requests import READ_AT
 from tests.conftest import House
 from tests.web.pair import Counting
@@ -278,6 +279,71 @@ def test_other_protocols_are_refused_at_start(name: str, value: str) -> None:
     cfg.set(name, value)
     with pytest.raises(SystemExit, match="proxy"):
         InlineWorker.check_config(cfg, None)
+
+
+@contextmanager
+def busy_elsewhere(worker: Any) -> Iterator[None]:
+    """Keep the thread that reads all connections from them, so that it meets what is sent meanwhile at once."""
+    began, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        began.set()
+        release.wait(20)
+
+    worker.method_queue.defer(wait)
+    assert began.wait(20)
+    try:
+        yield
+    finally:
+        release.set()
+
+
+def hot_lookup(house: House, request_id: str) -> bytes:
+    """Return a request for what the cache has."""
+    secret = house.bearer()["Authorization"]
+    head = f"GET /nordlys/lookup?fromNumber={NUMBER} HTTP/1.1\r\nHost: x\r\nAuthorization: {secret}\r\n"
+    return f"{head}X-Request-Id: {request_id}\r\n\r\n".encode()
+
+
+def test_answers_that_are_ready_together_all_go_out(house: House) -> None:
+    """Each of many has his own answer, whoever of them is gone, needs a thread or a CRM, or wants no more."""
+    house.lookup()
+    with served(house.app, InlineWorker) as (worker, address), ExitStack() as stack:
+        worker.fast = Counting(worker.fast)
+        wires = [stack.enter_context(connect(address)) for _ in range(3 * TOGETHER)]
+        with busy_elsewhere(worker):
+            for number, wire in enumerate(wires):
+                request = hot_lookup(house, f"number-{number}")
+                if number == 5:
+                    request = b"GET /-/live HTTP/1.1\r\nHost: x\r\nX-Request-Id: number-5\r\n\r\n"
+                elif number == 7:
+                    request = request.replace(NUMBER.encode(), b"46701740606")  # the CRM is asked
+                elif number == 9:
+                    request = request.replace(b"Host: x", b"Host: x\r\nConnection: close")
+                wire.sendall(request)
+            wires[3].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wires[3].close()  # with a reset: to send him something fails
+        for number, wire in enumerate(wires):
+            if number != 3:
+                answer = read_answer(wire)
+                assert f"\r\nX-Request-Id: number-{number}\r\n".encode() in answer
+                assert answer.startswith(b"HTTP/1.1 200 ")
+        assert wires[9].recv(1) == b""
+        assert worker.fast.answers >= 3 * TOGETHER - 3
+
+
+def test_a_newcomer_costs_nobody_his_answer(house: House) -> None:
+    """When all connections are taken, it is not the one that is just being answered that gives way."""
+    house.lookup()
+    with served(house.app, InlineWorker, worker_connections=4) as (worker, address), ExitStack() as stack:
+        oldest, *_ = [stack.enter_context(connect(address)) for _ in range(3)]
+        while len(worker.connections) < 3:  # pytest's time-out ends it
+            pass
+        with busy_elsewhere(worker):
+            oldest.sendall(hot_lookup(house, "oldest"))
+            newcomer = stack.enter_context(connect(address, hot_lookup(house, "newcomer")))
+        assert b"\r\nX-Request-Id: oldest\r\n" in read_answer(oldest)
+        assert b"\r\nX-Request-Id: newcomer\r\n" in read_answer(newcomer)
 
 
 def test_fault_of_the_fast_path_is_left_to_the_slow_one(house: House) -> None:
