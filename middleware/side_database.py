@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-WAIT = 1.0  # seconds for another process' lock
+WAIT = 1.0  # seconds for another process' lock, each time
 AGAIN = 0.005  # seconds
 
 
@@ -33,7 +33,9 @@ def _use_wal(database: sqlite3.Connection) -> None:
         try:
             database.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if (
+                error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until
+            ):  # an extended code has it
                 raise
             time.sleep(AGAIN)
         else:

@@ -47,7 +47,7 @@ Guard = Callable[[], AbstractContextManager[None]]  # around every request: what
 
 
 class _Headers(CaseInsensitiveDict[str]):
-    """What ``requests`` has, which takes four times as long to copy and to read."""
+    """What ``requests`` has, which takes four times as long to copy and to read; ``items`` can be read and no more."""
 
     def copy(self) -> _Headers:
         mine = _Headers.__new__(_Headers)

@@ -52,8 +52,8 @@ class Answer(requests.Response):
         status, _, self._fields = text[begin:].partition(b"\n")
         _, code, *reason = status.decode("latin-1").strip().split(" ", 2)
         self.status_code, self.reason = int(code), " ".join(reason)
-        content_type = _CONTENT_TYPE.search(self._fields)
-        self.encoding = _encoding_of(content_type[1] if content_type else b"")
+        content_types = _CONTENT_TYPE.findall(self._fields)
+        self.encoding = _encoding_of(content_types[-1] if content_types else b"")
         self.url, self.request = request.url or "", request
         self.history, self.raw, self.elapsed = [], None, timedelta()
         self._content, self._content_consumed, self._next = body, True, None

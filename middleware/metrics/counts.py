@@ -80,6 +80,8 @@ class Counts:
 
     def looked_up(self, customer: str, outcome: str, cache: str, seconds: float) -> None:
         """Count a lookup; costs its caller a microsecond, and whoever writes the traces publishes it."""
+        if self._path is None:
+            return
         key = (customer, outcome, cache, bisect_left(LOOKUP_SECONDS.bounds, seconds))
         with self._lock:
             known = self._lookups.get(key)
@@ -193,6 +195,7 @@ class Counts:
                     _add(self._points, point, more)
                 for key, value in gauges.items():
                     self._set.setdefault(key, value)
+            self._publish_soon()  # though nothing else may be counted for long
 
     def _open(self) -> AbstractContextManager[sqlite3.Connection]:
         assert self._path is not None
@@ -219,8 +222,6 @@ class Counts:
             time.sleep(BATCH_EVERY)  # what comes meanwhile goes into the same transaction
             self._wake.clear()
             self.publish()
-            if self._is_broken:
-                self._wake.set()  # again in a second, though nothing may be counted until then
 
 
 def _add(counts: dict[K, float], key: K, more: float) -> None:

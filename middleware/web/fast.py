@@ -48,7 +48,7 @@ _TARGET = re.compile(r"/([a-z0-9][a-z0-9-]{0,62})/lookup\?(.*)")
 _STATUS = {int(status): f"{status} {HTTP_STATUS_CODES[status].upper()}" for status in HTTPStatus}
 
 _WELL = (Hit, Miss, Accepted)
-# two vary
+# all but the request's id and its timing are always the same
 _ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in (*common_headers("", "")[2:], NO_STORE)) + "\r\n"
 
 

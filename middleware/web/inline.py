@@ -318,6 +318,8 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _proceed(self, connection: Connection) -> None:
         """Answer what has come, as far as nobody must be waited for."""
+        if connection.buffer:  # several requests, perhaps, or a large one
+            self._send_ready()
         while connection.state is State.READING and connection.buffer:
             is_whole = connection.is_whole()
             body = connection.body() if is_whole else None
@@ -356,18 +358,18 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 sent = connection.wire.send(answer)
             except OSError:  # one that lasts is met again
                 sent = 0
-            if sent == len(answer) and connection.keep_alive:
+            if sent == len(answer) and connection.keep_alive and connection.watched:
                 connection.deadline = deadline
             else:
                 connection.out = memoryview(answer)[sent:]
-                self._guard(self._write, connection)
-            if connection.watched != selectors.EVENT_READ:
-                self._watch(connection)
+                self._guard(self._write_on, connection)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Go on with every connection that has something; whoever's answer is ready waits for no more than these."""
-        super().wait_for_and_dispatch_events(timeout)
-        self._send_ready()
+        """Go on with every connection that has something; an answer that is ready waits for no more than these."""
+        try:
+            super().wait_for_and_dispatch_events(timeout)
+        finally:
+            self._send_ready()
 
     def _ready_answer(self, connection: Connection, head: bytes | None, body: bytes = b"") -> bytes | None:
         """Return the bytes of an answer that is ready; a stopping worker leaves all of them to the slow path.

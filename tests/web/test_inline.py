@@ -306,11 +306,27 @@ def hot_lookup(house: House, request_id: str) -> bytes:
 
 
 def test_answers_that_are_ready_together_all_go_out(house: House) -> None:
-    """Each of many has his own answer, whoever of them is gone, needs a thread or a CRM, or wants no more."""
+    """Each of many has his own answer, whoever of them is gone, needs a thread or a CRM, asks more, or wants no more."""
     house.lookup()
+    sizes, waiting = [], []
+
+    class Noting(Counting):
+        def read(self, request: Any, *rest: Any) -> Any:
+            if request.headers["x-request-id"] == "number-11":
+                waiting.append(len(worker._ready))
+            return super().read(request, *rest)
+
     with served(house.app, InlineWorker) as (worker, address), ExitStack() as stack:
-        worker.fast = Counting(worker.fast)
+        worker.fast, send = Noting(worker.fast), worker._send_ready
+
+        def send_ready() -> None:
+            sizes.append(len(worker._ready))
+            send()
+
+        worker._send_ready = send_ready
         wires = [stack.enter_context(connect(address)) for _ in range(3 * TOGETHER)]
+        while len(worker.connections) < len(wires):  # pytest's time-out ends it
+            pass
         with busy_elsewhere(worker):
             for number, wire in enumerate(wires):
                 request = hot_lookup(house, f"number-{number}")
@@ -320,7 +336,7 @@ def test_answers_that_are_ready_together_all_go_out(house: House) -> None:
                     request = request.replace(NUMBER.encode(), b"46701740606")  # the CRM is asked
                 elif number == 9:
                     request = request.replace(b"Host: x", b"Host: x\r\nConnection: close")
-                wire.sendall(request)
+                wire.sendall(request if number != 11 else 2 * request)
             wires[3].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             wires[3].close()  # with a reset: to send him something fails
         for number, wire in enumerate(wires):
@@ -329,7 +345,26 @@ def test_answers_that_are_ready_together_all_go_out(house: House) -> None:
                 assert f"\r\nX-Request-Id: number-{number}\r\n".encode() in answer
                 assert answer.startswith(b"HTTP/1.1 200 ")
         assert wires[9].recv(1) == b""
-        assert worker.fast.answers >= 3 * TOGETHER - 3
+        assert b"\r\nX-Request-Id: number-11\r\n" in read_answer(wires[11])
+    assert worker.fast.answers >= 3 * TOGETHER - 3
+    assert max(sizes) == TOGETHER
+    assert waiting == [0, 0]  # nobody's answer waits for several of another's
+
+
+def test_an_answer_that_was_ready_is_taken_slowly(house: House) -> None:
+    """One that does not fit into what the kernel takes is sent on as the sender reads, whichever request's it is."""
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(9_000_000)
+
+    class Large(Counting):
+        def ready(self, _asked: object, _server: str) -> bytes:
+            return large
+
+    house.lookup()
+    with served(house.app, InlineWorker) as (worker, address), connect(address) as wire:
+        worker.fast = Large(worker.fast)
+        for _ in range(2):
+            wire.sendall(hot_lookup(house, "slow"))
+            assert read_answer(wire) == large
 
 
 def test_a_newcomer_costs_nobody_his_answer(house: House) -> None:
