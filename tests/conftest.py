@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+import structlog
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -28,6 +30,25 @@ from tests.postgres import PostgresServer
 SERVER_CLOCK = PostgreSQL.lease_clock
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEY = b"key of the tests"
+
+
+class _StandardError:
+    """Standard error as it is when something is written: pytest closes that of a test, and loggers outlive the test."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def logs_go_where_standard_error_is() -> Iterator[None]:
+    """Let loggers that were made in a test that captures log in the next one, too."""
+    factory = structlog.PrintLoggerFactory(_StandardError())  # type: ignore[arg-type]  # as much of a file as is used
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "PrintLoggerFactory", lambda _file: factory)
+        yield
 
 
 @dataclass

@@ -73,21 +73,10 @@ def send(
     return house.client.post(path, data=data, content_type=content_type, headers=headers, environ_overrides=environ)
 
 
-class _StandardError:
-    """What standard error is whenever something is written, for this test and for those after it."""
-
-    def write(self, text: str) -> None:
-        sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
-
-
 def log_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every module log as the product does, to what standard error is now."""
     structlog.reset_defaults()
     configure_logs("DEBUG", "json")
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(_StandardError()))  # type: ignore[arg-type]
     for name in [name for name in sys.modules if name.startswith("middleware.")]:
         if hasattr(sys.modules[name], "log"):  # one that was used before writes where it wrote then
             monkeypatch.setattr(f"{name}.log", structlog.get_logger())

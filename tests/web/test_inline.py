@@ -306,8 +306,13 @@ def hot_lookup(house: House, request_id: str) -> bytes:
 
 
 def test_answers_that_are_ready_together_all_go_out(house: House) -> None:
-    """Each of many has his own answer, whoever of them is gone, needs a thread or a CRM, asks more, or wants no more."""
+    """Each of many has his own answer, whoever of them is gone, needs a thread or a CRM, asks twice or hangs up."""
     house.lookup()
+    requests = [hot_lookup(house, f"number-{number}") for number in range(3 * TOGETHER)]
+    requests[5] = b"GET /-/live HTTP/1.1\r\nHost: x\r\nX-Request-Id: number-5\r\n\r\n"
+    requests[7] = requests[7].replace(NUMBER.encode(), b"46701740606")  # the CRM is asked
+    requests[9] = requests[9].replace(b"Host: x", b"Host: x\r\nConnection: close")
+    requests[11] *= 2
     sizes, waiting = [], []
 
     class Noting(Counting):
@@ -324,19 +329,12 @@ def test_answers_that_are_ready_together_all_go_out(house: House) -> None:
             send()
 
         worker._send_ready = send_ready
-        wires = [stack.enter_context(connect(address)) for _ in range(3 * TOGETHER)]
+        wires = [stack.enter_context(connect(address)) for _ in requests]
         while len(worker.connections) < len(wires):  # pytest's time-out ends it
             pass
         with busy_elsewhere(worker):
-            for number, wire in enumerate(wires):
-                request = hot_lookup(house, f"number-{number}")
-                if number == 5:
-                    request = b"GET /-/live HTTP/1.1\r\nHost: x\r\nX-Request-Id: number-5\r\n\r\n"
-                elif number == 7:
-                    request = request.replace(NUMBER.encode(), b"46701740606")  # the CRM is asked
-                elif number == 9:
-                    request = request.replace(b"Host: x", b"Host: x\r\nConnection: close")
-                wire.sendall(request if number != 11 else 2 * request)
+            for wire, request in zip(wires, requests, strict=True):
+                wire.sendall(request)
             wires[3].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             wires[3].close()  # with a reset: to send him something fails
         for number, wire in enumerate(wires):
@@ -346,7 +344,7 @@ def test_answers_that_are_ready_together_all_go_out(house: House) -> None:
                 assert answer.startswith(b"HTTP/1.1 200 ")
         assert wires[9].recv(1) == b""
         assert b"\r\nX-Request-Id: number-11\r\n" in read_answer(wires[11])
-    assert worker.fast.answers >= 3 * TOGETHER - 3
+    assert worker.fast.answers >= len(requests) - 3
     assert max(sizes) == TOGETHER
     assert waiting == [0, 0]  # nobody's answer waits for several of another's
 
