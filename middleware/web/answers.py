@@ -6,6 +6,7 @@ import json
 import random
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import structlog
@@ -89,6 +90,7 @@ def _miss(miss: Miss, tenant: Tenant) -> Answer:
             return problem_answer(404, miss.reason)
 
 
+@lru_cache(maxsize=1024)  # a sender repeats himself
 def presented_secret(authorization: str) -> bytes:
     """Return the secret of an ``Authorization`` header; nothing when it is no bearer token."""
     match = _BEARER.fullmatch(authorization)
