@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ SECONDS = 3
 RATE = 2000
 P99_MS = 2.0
 BOTTLENECK = 0.95  # of the generator's core: above it the figure is the generator's, not the server's
+QUIET, QUIET_SECONDS = 0.1, 0.5  # of the core, and for how long
 NUMBERS = [number_of(i) for i in range(100)]
 US, EXPRESS, CLINQ, CONTROL = "m8crm", "Express", "@clinq/bridge", "bare Flask view on gthread"
 SLOW, SLOWLY = "m8crm through Flask", "Cookie: a=b\r\n"  # which the fast path leaves to Flask
@@ -36,6 +38,7 @@ def measure(rounds: int) -> list[Figure]:
     with _targets() as targets:
         for number in range(rounds):
             for name, (server, asks) in targets.items():
+                _wait_for_quiet([server for server, _ in targets.values()])
                 if name == SLOW:
                     late.setdefault(SLOW, []).append(run_open(server.port, _offered(asks), patience=3).percentile(99))
                     continue
@@ -91,6 +94,14 @@ def _p99(late: dict[str, list[float]]) -> Figure:
         control_reached=reached[SLOW],
         samples=late,
     )
+
+
+def _wait_for_quiet(servers: list[Server]) -> None:
+    """Wait until nobody works on what was given up: all share one core, and whoever is next would pay for it."""
+    before, now = -1.0, sum(server.cpu() for server in servers)
+    while now - before > QUIET * QUIET_SECONDS:
+        time.sleep(QUIET_SECONDS)
+        before, now = now, sum(server.cpu() for server in servers)
 
 
 def _offered(asks: list[Ask]) -> list[tuple[float, Ask]]:
