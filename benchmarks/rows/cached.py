@@ -36,9 +36,10 @@ def measure(rounds: int) -> list[Figure]:
     busy: list[float] = []
     work: dict[str, list[float]] = {}
     with _targets() as targets:
+        everybody = [server for server, _ in targets.values()]
         for number in range(rounds):
             for name, (server, asks) in targets.items():
-                _wait_for_quiet([server for server, _ in targets.values()])
+                _wait_for_quiet(everybody)
                 if name == SLOW:
                     late.setdefault(SLOW, []).append(run_open(server.port, _offered(asks), patience=3).percentile(99))
                     continue

@@ -179,29 +179,25 @@ class InlineWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Go on with a connection that the poller has reported."""
         if self._ended:
             self._take_back_ended()
-        try:
-            if connection.state is State.READING:
-                self._read(connection)
-            elif connection.state is State.WRITING:
-                self._write_on(connection)
-            elif connection.state is State.CLOSING:
-                self._linger(connection)
-            else:
-                self._watch(connection)
-                self._take_back_ended()  # whoever has ended before he could see that nobody watches
-        except Exception as error:
-            self._give_up(connection, error)
+        self._guard(self._go_on, connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        if connection.state is State.READING:
+            self._read(connection)
+        elif connection.state is State.WRITING:
+            self._write_on(connection)
+        elif connection.state is State.CLOSING:
+            self._linger(connection)
+        else:
+            self._watch(connection)
+            self._take_back_ended()  # whoever has ended before he could see that nobody watches
 
     def _guard(self, step: Callable[[Connection], None], connection: Connection) -> None:
         try:
             step(connection)
-        except Exception as error:
-            self._give_up(connection, error)
-
-    def _give_up(self, connection: Connection, error: Exception) -> None:
-        """Log a fault of ours: it costs one connection, not all."""
-        log.error("connection_broken", error=type(error).__name__, place=place_of(error))
-        self._drop(connection)
+        except Exception as error:  # a fault of ours costs one connection, not all
+            log.error("connection_broken", error=type(error).__name__, place=place_of(error))
+            self._drop(connection)
 
     def handle(self, conn: Connection) -> bool:
         """Answer a request on a thread, and send what can be sent at once: that need not wait for the poller."""

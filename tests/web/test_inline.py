@@ -192,6 +192,8 @@ def test_a_connection_is_taken_back_without_being_woken_for_it(house: House) -> 
 
         worker.method_queue.defer = deferring
         with socket.create_connection(address, timeout=20) as wire:
+            while not any(connection.watched for connection in list(worker.connections)):  # pytest's time-out ends it
+                pass
             for _ in range(3):
                 wire.sendall(request.encode())
                 assert read_answer(wire).startswith(b"HTTP/1.1 200 ")
