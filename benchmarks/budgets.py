@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import multiprocessing
-import socket
 import subprocess
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from middleware.cli.server import free_port
 from middleware.crm.budget import Budget, Lane, Ledger
 from middleware.crm.redis_budget import RedisBudget
 from middleware.shared_store import SharedStore
@@ -115,8 +115,7 @@ def _microseconds(way: str, url: str) -> float:
 
 @contextmanager
 def _redis() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout

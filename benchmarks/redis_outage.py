@@ -23,6 +23,7 @@ from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 from middleware import shared_store
+from middleware.cli.server import free_port
 from middleware.crm.base import Context, CRMAdapter
 from middleware.generations import Generations
 from middleware.lookup.card import Hit
@@ -71,8 +72,7 @@ TENANT = Tenant(
 
 @contextmanager
 def _redis(*, is_frozen: bool = False) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [shutil.which("redis-server") or "redis-server", "--port", str(port), "--save", ""]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import socket
 from typing import Any
 
 from benchmarks.adapter import ENTRY_POINTS
+from middleware.cli.server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0))
@@ -193,13 +193,6 @@ def _ready(process: subprocess.Popen[bytes], port: int, begin: float) -> Server:
             continue
         return Server(port=port, pid=process.pid, took=time.perf_counter() - begin)
     raise SystemExit(f"{process.args!r} did not answer within {START_SECONDS:g} s")
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _family(pid: int) -> list[int]:

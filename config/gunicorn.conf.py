@@ -8,7 +8,10 @@ from pathlib import Path
 
 chdir = str(Path(__file__).resolve().parent.parent)
 sys.path.insert(0, chdir)
-bind = f"{os.environ.get('M8CRM_HOST', '127.0.0.1')}:{os.environ.get('M8CRM_PORT', '8080')}"
+
+from middleware.settings import address  # noqa: E402 - the path is needed first
+
+bind = address(os.environ.get("M8CRM_HOST", "127.0.0.1"), os.environ.get("M8CRM_PORT", "8080"))
 worker_class = "middleware.web.inline.InlineWorker"
 workers = int(os.environ.get("M8CRM_WEB_WORKERS", "2"))
 threads = int(os.environ.get("M8CRM_THREADS", "256"))

@@ -84,6 +84,11 @@ def _is_failpoint(text: str) -> None:
         raise ValidationError(str(error)) from None
 
 
+def address(host: str, port: int | str) -> str:
+    """Return both as a URL holds them (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def load_settings(data: Path | None = None) -> Settings:
     """Read the environment; ``data`` (the command line's ``--data``) holds database and ``customers/``.
 
@@ -99,7 +104,7 @@ def load_settings(data: Path | None = None) -> Settings:
         "customers": customers.resolve(),
         "data": folder.resolve(),
         "database_url": sqlite if data else env.str("DATABASE_URL", sqlite),
-        "public_url": env.str("PUBLIC_URL", f"http://{host}:{port}"),
+        "public_url": env.str("PUBLIC_URL", f"http://{address(host, port)}"),
         "host": host,
         "port": port,
         "web_workers": env.int("WEB_WORKERS", 2, validate=at_least_one),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from middleware.app import Parts, build_worker, create_app
+from middleware.cli.server import free_port
 from middleware.demo.data import DemoCustomer, build_demo
 from middleware.inbox.database import Database, open_database
 from middleware.inbox.postgresql import PostgreSQL
@@ -99,8 +99,7 @@ class RedisServer:
             pytest.fail("redis-server is missing: apt-get install redis-server")
         if program is None:
             pytest.skip("redis-server is not installed")
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         self._command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
         self._folder = folder
         self.url = f"redis://127.0.0.1:{port}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -14,6 +13,8 @@ from typing import Any
 
 import psycopg
 import pytest
+
+from middleware.cli.server import free_port
 
 OWNER = "nobody"  # PostgreSQL refuses to run as root
 
@@ -27,8 +28,7 @@ class PostgresServer:
         self._user: dict[str, Any] = {"user": OWNER} if os.geteuid() == 0 else {}
         if self._user:
             shutil.chown(self._folder, OWNER)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self._is_durable = is_durable
         self._count = 0
         self._run("initdb", "--no-sync", "--auth=trust", "--username=m8crm", "--encoding=UTF8", "--locale=C.UTF-8")

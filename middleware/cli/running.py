@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +20,8 @@ import click
 from middleware.cli.demo_console import fill_console, open_console
 from middleware.cli.demo_words import describe_demo, print_demo
 from middleware.cli.output import json_option, print_json, settings_of
-from middleware.cli.server import local_url, remember_server
-from middleware.settings import Settings, load_settings
+from middleware.cli.server import assert_free, free_port, local_url, remember_server
+from middleware.settings import Settings, address, load_settings
 
 
 @click.command()
@@ -114,25 +116,21 @@ def worker(ctx: click.Context, as_json: bool) -> None:
 
 def _placed(settings: Settings, host: str, port: int) -> Settings:
     if port == 0:
-        port = _free_port(host)
-    own = f"http://{settings.host}:{settings.port}"  # what load_settings takes when nothing is configured
-    public_url = f"http://{host}:{port}" if settings.public_url == own else settings.public_url
+        with _refused(host, port):
+            port = free_port(host)
+    own = f"http://{address(settings.host, settings.port)}"  # what load_settings takes when nothing is configured
+    public_url = f"http://{address(host, port)}" if settings.public_url == own else settings.public_url
     return replace(settings, host=host, port=port, public_url=public_url)
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def _assert_free(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise click.ClickException(f"{host}:{port}: {error.strerror}. Choose another --port.") from None
+@contextmanager
+def _refused(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        other = "--port" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "--host"
+        why = str(error.strerror).partition(" (")[0]  # Python adds the address
+        raise click.ClickException(f"{address(host, port)}: {why}. Choose another {other}.") from None
 
 
 def _supervise(settings: Settings, *, with_worker: bool, tell: object) -> int:
@@ -140,7 +138,8 @@ def _supervise(settings: Settings, *, with_worker: bool, tell: object) -> int:
     from middleware.logs import configure_logs
 
     if not given_sockets():
-        _assert_free(settings.host, settings.port)
+        with _refused(settings.host, settings.port):
+            assert_free(settings.host, settings.port)
     configure_logs(settings.log_level, settings.log_format)
     return Supervisor(settings, with_worker=with_worker).run(on_ready=tell)  # type: ignore[arg-type]
 

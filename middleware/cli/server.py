@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import secrets
+import socket
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from middleware.errors import ConfigError
-from middleware.settings import Settings
+from middleware.settings import Settings, address
 
 FILE = "server.json"
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+_PORTS = range(10_000, 32_768)  # the kernel gives none of these to a connection that goes out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +31,28 @@ class Server:
 
 def local_url(settings: Settings) -> str:
     """Return where this machine reaches the server."""
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - compared, not bound
-    return f"http://{host}:{settings.port}"
+    return f"http://{address(_EVERY_ADDRESS.get(settings.host, settings.host), settings.port)}"
+
+
+def assert_free(host: str, port: int) -> None:
+    """Raise ``OSError`` where nothing can listen."""
+    socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port that nobody listens on, and that no connection takes while its server starts.
+
+    ``OSError`` at a host that is not here.
+    """
+    while True:
+        port = secrets.choice(_PORTS)  # not by random: tests in two processes share its seed
+        try:
+            assert_free(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return port
 
 
 def remember_server(settings: Settings) -> None:
@@ -54,7 +79,7 @@ def find_server(data: Path) -> Server | None:
 
 def public_url(settings: Settings) -> str:
     """Return what the customers' URLs begin with: as configured in this shell, else as the running server has it."""
-    is_default = settings.public_url == f"http://{settings.host}:{settings.port}"
+    is_default = settings.public_url == f"http://{address(settings.host, settings.port)}"
     server = find_server(settings.data) if is_default else None
     return server.public_url if server else settings.public_url
 

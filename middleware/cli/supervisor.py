@@ -17,6 +17,7 @@ from struct import Struct
 
 import structlog
 
+from middleware.cli.server import local_url
 from middleware.settings import ROOT, Settings
 
 log = structlog.get_logger("m8crm.serve")
@@ -179,7 +180,7 @@ def is_ready(settings: Settings) -> bool:
     try:
         with requests.Session() as session:
             session.trust_env = False
-            return session.get(f"http://{settings.host}:{settings.port}/-/ready", timeout=2).ok
+            return session.get(f"{local_url(settings)}/-/ready", timeout=2).ok
     except requests.RequestException:
         return False
 

@@ -201,6 +201,16 @@ def test_a_taken_port_is_told(start: Start) -> None:
             assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("port", ["0", "8099"])
+@pytest.mark.parametrize(("host", "shown"), [("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "[2001:db8::1]")])
+def test_an_address_that_is_not_here_is_told(run: Run, host: str, shown: str, port: str) -> None:
+    """What to change is the address then, whatever the port (RFC 5737 and RFC 3849: documentation has them)."""
+    result = run("serve", "--host", host, "--port", port)
+    assert result.exit_code == 1
+    assert f"{shown}:{port}" in result.stderr
+    assert "Choose another --host." in result.stderr
+
+
 def _wait_for_end(pidfd: int) -> None:
     import select
 
@@ -271,14 +281,18 @@ def test_what_to_try_next_can_be_copied(start: Start, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("m8crm-demo-*"))
 
 
-def test_serve_answers_for_the_customers_of_a_folder(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_serve_answers_for_the_customers_of_a_folder(start: Start, tmp_path: Path, host: str) -> None:
     """`m8crm serve` runs on a folder of real customers; SIGHUP replaces what works there, and it still answers."""
     data = tmp_path / "real"
     added = _run("--data", str(data), "tenant", "add", "acme", "--name", "A", "--region", "SE", "--json")
-    served = start("--data", str(data), "serve", "--port", "0", "--json")
-    endpoint = {"url": f"{_line(served)['base_url']}/acme/lookup", "headers": {}}
+    served = start("--data", str(data), "serve", "--host", host, "--port", "0", "--json")
+    told = _line(served)
+    endpoint: dict[str, Any] = {"url": f"{told['base_url']}/acme/lookup", "headers": {}}
     endpoint["headers"] = {"Authorization": f"Bearer {json.loads(added.stdout)['secret']}"}
     assert _ask(endpoint, "?fromNumber=%2B46701740605")[0] == 404
+    of_ipv4 = {**endpoint, "url": endpoint["url"].replace("[::1]", "127.0.0.1")}
+    assert _ask(of_ipv4, "?fromNumber=%2B46701740605")[0] == 404
     masters = [pid for pid in _session(served.pid) if _parent(pid) == served.pid]
     workers = [os.pidfd_open(pid) for pid in _session(served.pid) if _parent(pid) in masters]
     served.send_signal(signal.SIGHUP)

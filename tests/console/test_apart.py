@@ -14,6 +14,7 @@ from structlog.testing import CapturingLogger
 from werkzeug.test import TestResponse
 
 from middleware.app import create_app, create_console
+from middleware.cli.server import free_port
 from middleware.console.apart import MOST
 from tests.conftest import House
 from tests.console.conftest import HOME, PASSWORD, Person, access_of
@@ -34,8 +35,7 @@ def sign_in(client: FlaskClient, **options: object) -> Person:
 @pytest.fixture
 def dead(console: House) -> House:
     """Return the house while nobody has the pages."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = replace(console.parts.settings, console_url=f"http://127.0.0.1:{port}")
     return House(console.folder, create_app(parts=replace(console.parts, settings=settings)), console.customers)
 

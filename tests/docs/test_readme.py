@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import responses
 
+from middleware.cli.server import free_port
 from middleware.crm.context import build_context
 from middleware.crm.settings import Secret
 from middleware.model.deadline import Deadline
@@ -42,9 +42,7 @@ def commands() -> list[str]:
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int, dict[str, str]]]:
     """Run the demo as the README says, on a free port and in a folder of its own."""
     folder = tmp_path_factory.mktemp("readme") / "demo"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200"}
     command = ["m8crm", "demo", "--data", str(folder), "--port", str(port), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, cwd=ROOT) as demo:

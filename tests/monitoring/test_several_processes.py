@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from middleware.cli.server import free_port
 from middleware.settings import ROOT
 from tests.conftest import House
 
@@ -23,9 +23,7 @@ LOOKUPS = 40
 @pytest.fixture
 def gunicorn(house: House) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run two web processes over the demo's customers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     own = {"DATA": house.folder, "CUSTOMERS": house.folder / "customers", "PORT": port, "METRICS_TOKEN": TOKEN}
     env = {**os.environ, **{f"M8CRM_{name}": str(value) for name, value in own.items()}, "M8CRM_WEB_WORKERS": "2"}
     command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app"]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from middleware.cli.server import free_port
 from middleware.monitoring import tell as telling
 from middleware.monitoring.tell import Teller
 
@@ -70,8 +71,7 @@ def test_only_success_is_success(status: int) -> None:
 
 def test_a_webhook_that_is_not_there_is_told_without_its_url() -> None:
     """A refused connection is a failure in one word."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     assert Teller(f"http://127.0.0.1:{port}/{SECRET}", None).tell(DOCUMENT) == {"webhook": "ConnectionError"}
 
 

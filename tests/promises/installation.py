@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from types import TracebackType
 
 from benchmarks.adapter import ENTRY_POINTS
-from benchmarks.servers import free_port
+from middleware.cli.server import free_port
 from middleware.settings import ROOT
 
 # the script, as docs/operations.rst has it: SIGUSR2 starts `-m gunicorn` with gunicorn's own "http" for Python's

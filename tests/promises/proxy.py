@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.servers import free_port
+from middleware.cli.server import free_port
 from middleware.settings import ROOT
 
 EXAMPLE = ROOT / "deploy" / "haproxy" / "haproxy.cfg"

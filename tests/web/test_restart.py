@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from middleware.cli.server import free_port
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
 def gunicorn(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run gunicorn alone, from a folder that is not the project's."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "M8CRM_DATA": str(tmp_path), "M8CRM_PORT": str(port), "M8CRM_WEB_WORKERS": "2"}
     command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.conf.py"), "wsgi:app"]
     with subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:

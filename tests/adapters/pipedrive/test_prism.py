@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapters.pipedrive import PipedriveAdapter, PipedriveSettings
+from middleware.cli.server import free_port
 from middleware.crm.context import build_context
 from middleware.crm.settings import Secret
 from middleware.model.contact import Contact
@@ -47,8 +47,7 @@ def prism(tmp_path: Path) -> Iterator[str]:
     written = json.loads(specification.read_text(encoding="utf-8"))
     written["paths"] = {f"/api/v2{path}": known for path, known in written["paths"].items()}
     (tmp_path / "pipedrive.json").write_text(json.dumps(written), encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [program, "mock", "--errors", "--port", str(port), str(tmp_path / "pipedrive.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout
