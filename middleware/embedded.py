@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from middleware.app import build_index_lane, build_lane, build_watch, build_worker, mind_threads
+from middleware.parts import build_index_lane, build_lane, build_watch, build_worker, mind_threads
 
 log = structlog.get_logger("m8crm")
 _at_the_end: list[Callable[[], None]] = []  # the last one first

@@ -19,11 +19,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from middleware.app import Parts, build_worker, create_app
+from middleware.app import create_app
 from middleware.cli.server import free_port
 from middleware.demo.data import DemoCustomer, build_demo
 from middleware.inbox.database import Database, open_database
 from middleware.inbox.postgresql import PostgreSQL
+from middleware.parts import Parts, build_worker
 from middleware.settings import load_settings
 from tests.postgres import PostgresServer
 
@@ -49,6 +50,15 @@ def logs_go_where_standard_error_is() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(structlog, "PrintLoggerFactory", lambda _file: factory)
         yield
+
+
+def furnish(folder: Path, demo_folder: Path, database: Path) -> dict[str, DemoCustomer]:
+    """Copy the demo's folder and a database with our tables."""
+    shutil.copytree(demo_folder, folder)
+    shutil.copy(database, folder / "m8crm.db")
+    for file in (folder / "customers").iterdir():
+        file.write_text(file.read_text().replace(str(demo_folder), str(folder)))
+    return {customer.id: customer for customer in build_demo(folder, now=NOW)}
 
 
 @dataclass
@@ -162,12 +172,20 @@ def leases_go_by_the_moved_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PostgreSQL, "lease_clock", Database.lease_clock)
 
 
+@pytest.fixture(scope="session")
+def ready_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database with our tables; every test gets a copy, since to make them takes longer than most tests."""
+    file = tmp_path_factory.mktemp("sqlite") / "ready.db"
+    open_database(f"sqlite:///{file}").close()
+    return file
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of an inbox's database, on both engines in turn."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("own_postgres"))
-    return f"sqlite:///{tmp_path / 'inbox.db'}"
+    return f"sqlite:///{shutil.copy(request.getfixturevalue('ready_sqlite'), tmp_path / 'inbox.db')}"
 
 
 @pytest.fixture
@@ -179,14 +197,10 @@ def mortal_postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def house(demo_folder: Path, tmp_path: Path) -> Iterator[House]:
+def house(demo_folder: Path, ready_sqlite: Path, tmp_path: Path) -> Iterator[House]:
     folder = tmp_path / "house"
-    shutil.copytree(demo_folder, folder)
-    for file in (folder / "customers").iterdir():
-        file.write_text(file.read_text().replace(str(demo_folder), str(folder)))
-    customers = {customer.id: customer for customer in build_demo(folder, now=NOW)}
-    app = create_app(load_settings(folder))
-    house = House(folder, app, customers)
+    customers = furnish(folder, demo_folder, ready_sqlite)
+    house = House(folder, create_app(load_settings(folder)), customers)
     yield house
     house.parts.close()
 

@@ -19,7 +19,7 @@ ROWS = [
     {"delivery", "recordings", "demo", "oauth"},
     {"monitoring"},
     {"web"},
-    {"console"},
+    {"console", "parts"},
     {"app"},
     {"embedded", "cli"},
 ]

@@ -20,11 +20,11 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.customers import SECRET
 from benchmarks.table import Figure, say, spread
-from middleware.app import Parts, build_parts
 from middleware.crm.context import build_context
 from middleware.lookup.verify import find_verified
 from middleware.model.deadline import Deadline
 from middleware.model.phone import parse_number
+from middleware.parts import Parts, build_parts
 from middleware.settings import load_settings
 from middleware.tenants.secrets import digest
 from middleware.tenants.tenant import Tenant

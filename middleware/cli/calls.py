@@ -15,9 +15,9 @@ from middleware.cli.output import Moment, json_option, parts_of, print_json
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
-    from middleware.app import Parts
     from middleware.inbox.finding import Story
     from middleware.inbox.store import StoredEvent
+    from middleware.parts import Parts
 
 AT_ONCE = 200  # events in one transaction: senders wait for it
 

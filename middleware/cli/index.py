@@ -12,8 +12,8 @@ from middleware.cli.output import json_option, parts_of, print_json
 from middleware.errors import ConfigError, in_words
 
 if TYPE_CHECKING:
-    from middleware.app import Parts
     from middleware.index.store import IndexState
+    from middleware.parts import Parts
     from middleware.tenants.tenant import Source, Tenant
 
 TELL_EVERY = 5_000  # contacts
@@ -54,7 +54,7 @@ def index_status(ctx: click.Context, customer: str | None, as_json: bool) -> Non
 @click.pass_context
 def index_build(ctx: click.Context, customer: str, crm: str | None, is_requested: bool, as_json: bool) -> None:
     """Read all contacts of the CRM now, or go on where that was interrupted."""
-    from middleware.app import build_index_lane
+    from middleware.parts import build_index_lane
 
     parts = parts_of(ctx, shares_answers=False)
     tenant = _tenant(parts, customer)

@@ -14,7 +14,7 @@ from middleware.cli.server import assert_same_redis
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
-    from middleware.app import Parts
+    from middleware.parts import Parts
     from middleware.tenants.tenant import Tenant
 
 EXIT = {"hit": 0, "miss": 1}  # anything else is 2

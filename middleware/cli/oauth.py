@@ -17,9 +17,9 @@ from middleware.cli.server import public_url
 from middleware.errors import ConfigError, M8CRMError
 
 if TYPE_CHECKING:
-    from middleware.app import Parts
     from middleware.crm.oauth import OAuthClient
     from middleware.oauth.connections import Connections
+    from middleware.parts import Parts
 
 PORT = 8765
 ANSWER = b"<!doctype html><title>m8crm</title><p>Thank you. The terminal says how it went.</p>\n"

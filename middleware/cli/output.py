@@ -13,7 +13,7 @@ from middleware.errors import ConfigError
 from middleware.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from middleware.app import Parts
+    from middleware.parts import Parts
 
 
 # the command then prints JSON and nothing else on standard output
@@ -44,7 +44,7 @@ def parts_of(ctx: click.Context, *, shares_answers: bool = True, makes_data: boo
 
     Raises ``ConfigError`` where there are no data yet, unless the command may make them.
     """
-    from middleware.app import build_parts
+    from middleware.parts import build_parts
 
     settings = settings_of(ctx)
     if not (makes_data or (settings.data.is_dir() and any(settings.data.iterdir()))):

@@ -13,8 +13,8 @@ from middleware.cli.server import assert_same_redis
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
-    from middleware.app import Parts
     from middleware.model.phone import PhoneNumber
+    from middleware.parts import Parts
     from middleware.recordings.service import Recording, Recordings
     from middleware.tenants.tenant import Tenant
 

@@ -72,7 +72,7 @@ def recordings_revoke(ctx: click.Context, ids: tuple[str, ...], as_json: bool) -
 @click.pass_context
 def recordings_fetch(ctx: click.Context, ids: tuple[str, ...], as_json: bool) -> None:
     """Fetch now what is due; with IDs, also what has failed, while its link is known."""
-    from middleware.app import build_lane
+    from middleware.parts import build_lane
 
     parts = parts_of(ctx)
     parts.recordings.retry(ids)

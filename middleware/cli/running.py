@@ -87,8 +87,8 @@ def serve(ctx: click.Context, host: str | None, port: int | None, web: bool, as_
 @click.pass_context
 def worker(ctx: click.Context, as_json: bool) -> None:
     """Deliver calls into the CRMs until SIGTERM; end with 1 when a thread has died, to be started again."""
-    from middleware.app import build_index_lane, build_lane, build_parts, build_watch, build_worker, mind_threads
     from middleware.logs import configure_logs
+    from middleware.parts import build_index_lane, build_lane, build_parts, build_watch, build_worker, mind_threads
 
     settings = settings_of(ctx)
     configure_logs(settings.log_level, settings.log_format)

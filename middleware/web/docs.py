@@ -7,7 +7,9 @@ from pathlib import Path
 import flask_swagger_ui
 from flask import Blueprint, Response, send_from_directory
 
-blueprint = Blueprint("docs", __name__, url_prefix="/-/docs")
+from middleware.web.openapi import openapi
+
+blueprint = Blueprint("docs", __name__, url_prefix="/-")
 _ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 _SERVED = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 _CSP = (
@@ -29,19 +31,25 @@ _PAGE = """<!doctype html>
 _START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#ui", validatorUrl: null});'
 
 
-@blueprint.get("")
+@blueprint.get("/openapi.json")
+def description() -> Response:
+    """Return what the page shows."""
+    return Response(openapi(), mimetype="application/json")
+
+
+@blueprint.get("/docs")
 def page() -> Response:
     """Show the page."""
     return Response(_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _CSP})
 
 
-@blueprint.get("/start.js")
+@blueprint.get("/docs/start.js")
 def start() -> Response:
     """Start Swagger UI; a file of its own, since the policy forbids inline scripts."""
     return Response(_START, mimetype="text/javascript")
 
 
-@blueprint.get("/assets/<name>")
+@blueprint.get("/docs/assets/<name>")
 def asset(name: str) -> Response:
     """Serve one of Swagger UI's files."""
     return send_from_directory(_ASSETS, name if name in _SERVED else "no-such-file")

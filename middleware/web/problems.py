@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import Response
-from flask_smorest import Api
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from middleware.errors import StorageError
 from middleware.web.answers import BROKEN, Answer, problem_answer, seconds_of, storage_answer
-from middleware.web.schemas.query import MessageSchema
 
 _MESSAGES = {
     404: "There is nothing at this address.",
@@ -43,14 +41,10 @@ def respond(answer: Answer) -> Response:
     return response
 
 
-class ProblemApi(Api):  # type: ignore[misc]  # flask-smorest has no types
-    """flask-smorest with our errors: its own handler drops ``Allow`` and ``Retry-After``."""
-
-    ERROR_SCHEMA = MessageSchema
-
-    def _register_error_handlers(self) -> None:
-        self._app.register_error_handler(HTTPException, _http)
-        self._app.register_error_handler(StorageError, _storage)
+def handle_problems(app: Flask) -> None:
+    """Have every error answered so."""
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(StorageError, _storage)
 
 
 def _http(error: HTTPException) -> Response:

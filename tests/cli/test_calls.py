@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from middleware.app import Parts, build_parts, build_worker
 from middleware.demo.data import build_demo, load_secrets
+from middleware.parts import Parts, build_parts, build_worker
 from middleware.settings import load_settings
 from tests.cli.conftest import Run, told
 

@@ -88,9 +88,9 @@ def test_links_are_made_listed_and_revoked(run_with: Any) -> None:
 
 def test_sessions_are_listed_and_ended(run_with: Any, demo_folder: Path) -> None:
     """Whoever has signed in is listed, and out by a command."""
-    from middleware.app import build_parts
     from middleware.console.access import build_access
     from middleware.console.roles import Role, Viewer
+    from middleware.parts import build_parts
     from middleware.settings import load_settings
 
     parts = build_parts(load_settings(demo_folder))

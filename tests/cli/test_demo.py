@@ -25,7 +25,6 @@ from tests.cli.conftest import Run
 
 Start = Callable[..., "subprocess.Popen[str]"]
 PATIENCE = 40  # seconds; a busy machine starts four processes slowly
-pytestmark = pytest.mark.timeout(180)
 M8CRM = [sys.executable, "-m", "middleware.cli"]
 
 

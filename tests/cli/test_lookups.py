@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from middleware.app import build_parts
 from middleware.lookup.trace import Trace
 from middleware.model.call import LookupQuery
 from middleware.model.deadline import Deadline
 from middleware.model.phone import parse_number
+from middleware.parts import build_parts
 from middleware.settings import load_settings
 from tests.cli.conftest import Run, told
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from middleware.app import build_parts
 from middleware.inbox.tables import lane
 from middleware.metrics.names import EVENTS
 from middleware.monitoring.alarms import OF_THE_DATABASE, Ledger, Reading
+from middleware.parts import build_parts
 from middleware.settings import load_settings
 from tests.cli.conftest import Run, told
 

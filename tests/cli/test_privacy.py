@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from middleware.app import Parts, build_parts, build_worker
+from middleware.parts import Parts, build_parts, build_worker
 from middleware.settings import load_settings
 from tests.cli.conftest import Run, told
 from tests.cli.test_calls import KNOWN, _accept

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from middleware.app import Parts, build_parts
 from middleware.model.call import Media
+from middleware.parts import Parts, build_parts
 from middleware.settings import load_settings
 from tests.cli.conftest import Run, told
 from tests.recordings.keeping import CONFIG, keep, link_of

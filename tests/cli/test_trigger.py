@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from middleware.app import Parts, build_parts, build_worker, create_app
+from middleware.app import create_app
 from middleware.demo.samples import SAMPLES
+from middleware.parts import Parts, build_parts, build_worker
 from middleware.receivers.registry import RECEIVERS
 from middleware.settings import load_settings
 from tests.cli.conftest import Run, told

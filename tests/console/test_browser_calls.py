@@ -7,7 +7,7 @@ import shutil
 
 from playwright.sync_api import expect
 
-from middleware.app import build_worker
+from middleware.parts import build_worker
 from tests.conftest import House
 from tests.console.conftest import OpenPage
 from tests.console.test_calls import log, set_state

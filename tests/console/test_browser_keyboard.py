@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from middleware.app import build_worker
+from middleware.parts import build_worker
 from tests.conftest import House
 from tests.console.conftest import HOME, PASSWORD, OpenPage
 from tests.console.test_calls import log, set_state

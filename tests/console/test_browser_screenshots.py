@@ -55,7 +55,6 @@ def unhurried() -> None:
     """Leave the customers the time that they have, since it is in the pictures."""
 
 
-@pytest.mark.timeout(180)
 def test_pictures_are_small_and_pages_are_still_called_so(
     open_page: OpenPage, console: House, signed_in: SignIn, tmp_path: Path
 ) -> None:

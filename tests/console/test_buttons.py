@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from middleware.app import build_index_lane
 from middleware.crm.registry import load_adapters
+from middleware.parts import build_index_lane
 from middleware.tenants import config
 from tests.cli.test_index import QUERIES
 from tests.conftest import House

@@ -75,7 +75,6 @@ def _of_the_other(house: House, staff: Person) -> tuple[list[str], list[str]]:
     return ids, [OTHER, house.customers[OTHER].name, str((answer.json or {})["displayName"]), SAID]
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("way", ["account", "link"])
 def test_no_page_and_no_fragment_shows_another_customer(console: House, signed_in: SignIn, way: str) -> None:
     """Whatever a customer's admin asks for or sends, with whatever id: nothing of another comes, or changes."""
@@ -105,7 +104,6 @@ def _state(house: House) -> list[object]:
     return [file, *events, *access.links.list_links(OTHER), *access.audit.entries(OTHER)]
 
 
-@pytest.mark.timeout(180)
 def test_the_crawler_sees_what_there_is_to_see(console: House, signed_in: SignIn) -> None:
     """The same crawler, as somebody who may, finds all of it: it looks in the right places."""
     cleo = signed_in("cleo")

@@ -39,7 +39,6 @@ def test_docs_page_asks_nobody_outside(house: House) -> None:
     assert house.client.get("/-/docs/assets/index.html").status_code == 404
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(
     ("method", "route"),

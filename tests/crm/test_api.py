@@ -92,7 +92,6 @@ class TinyAdapter(CRMAdapter[TinySettings]):
 """
 
 
-@pytest.mark.timeout(180)
 def test_an_author_s_types_are_checked(tmp_path: Path) -> None:
     """Mypy --strict takes an adapter outside of this repository, and tells a wrong type in it."""
     right, wrong = tmp_path / "right.py", tmp_path / "wrong.py"

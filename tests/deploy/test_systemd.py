@@ -64,7 +64,6 @@ def ask(url: str) -> int:
         return int(answer.status)
 
 
-@pytest.mark.timeout(120)
 def test_connections_wait_while_the_service_restarts(tmp_path: Path) -> None:
     """Behind the socket unit a request that comes while nothing runs is answered by whoever is started next."""
     (tmp_path / "customers").mkdir()
@@ -79,7 +78,6 @@ def test_connections_wait_while_the_service_restarts(tmp_path: Path) -> None:
             assert answers == [200]
 
 
-@pytest.mark.timeout(120)
 def test_reload_of_the_service_fails_no_request(tmp_path: Path) -> None:
     """``systemctl reload`` is SIGHUP to ``m8crm serve``: its web workers are others afterwards, and nobody noticed."""
     (tmp_path / "customers").mkdir()

@@ -53,7 +53,6 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int,
         assert demo.wait(30) == 0
 
 
-@pytest.mark.timeout(120)
 def test_every_command_works_as_written(shell: tuple[Path, int, dict[str, str]]) -> None:
     """Copied line by line, the README's commands succeed and show what it promises."""
     folder, port, env = shell

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import pytest
 import redis
 
-from middleware.app import Parts
 from middleware.errors import CRMUnavailableError
 from middleware.lookup.card import Failed, Hit, Result, TimedOut
 from middleware.model.contact import Contact
+from middleware.parts import Parts
 from middleware.shared_store import SharedStore
 from middleware.tenants.tenant import LookupConfig
 from tests.conftest import KEY

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from middleware.app import build_parts, build_watch
 from middleware.embedded import start_delivery, stop_delivery
 from middleware.inbox.store import Inbox
 from middleware.inbox.tables import delivery
 from middleware.monitoring import watch
 from middleware.monitoring.condition import Condition, condition_of
+from middleware.parts import build_parts, build_watch
 from middleware.settings import ROOT, load_settings
 from tests.conftest import House, call_log
 

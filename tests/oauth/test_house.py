@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
-from middleware.app import Parts, build_worker, create_app
+from middleware.app import create_app
 from middleware.cli import main
 from middleware.errors import ConfigError
 from middleware.inbox.store import Inbox
@@ -27,6 +27,7 @@ from middleware.monitoring.condition import condition_of
 from middleware.monitoring.exposition import expose, see
 from middleware.oauth.connections import Connections
 from middleware.oauth.tables import oauth_token
+from middleware.parts import Parts, build_worker
 from middleware.settings import ROOT, load_settings
 from middleware.tenants import config
 from tests.cli.conftest import told

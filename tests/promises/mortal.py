@@ -12,13 +12,14 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import ClassVar
 
-import middleware.app
+import middleware.parts
 import middleware.tenants.config
-from middleware.app import build_parts, build_worker, create_app
+from middleware.app import create_app
 from middleware.crm.base import CRMAdapter
 from middleware.crm.registry import load_adapters
 from middleware.inbox.database import Database
 from middleware.inbox.postgresql import PostgreSQL
+from middleware.parts import build_parts, build_worker
 from middleware.settings import Settings, load_settings
 from middleware.web.inline import InlineWorker
 from tests.promises.town import TownAdapter
@@ -75,7 +76,7 @@ def _deliver(folder: Path, database_url: str, fail_at: str | None, later: float)
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime.now(UTC) + timedelta(seconds=later)
 
-    middleware.app.datetime = Clock  # type: ignore[attr-defined]
+    middleware.parts.datetime = Clock  # type: ignore[attr-defined]
     parts = build_parts(_settings(folder, database_url, fail_at))
     build_worker(parts).run_once()
     parts.close()

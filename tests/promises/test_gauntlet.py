@@ -28,7 +28,7 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return town.moment
 
-    monkeypatch.setattr("middleware.app.datetime", Clock)
+    monkeypatch.setattr("middleware.parts.datetime", Clock)
     monkeypatch.setattr("middleware.tenants.config.load_adapters", lambda: load_adapters() | {"town": TownAdapter})
     with town:
         yield town

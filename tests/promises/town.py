@@ -17,12 +17,13 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from werkzeug.serving import make_server
 
-from middleware.app import Parts, build_worker, create_app
+from middleware.app import create_app
 from middleware.crm.base import Context, CRMAdapter
 from middleware.model.activity import Note
 from middleware.model.call import CallRecord, LoggedCall
 from middleware.model.contact import Contact, ContactNumber
 from middleware.model.phone import PhoneNumber
+from middleware.parts import Parts, build_worker
 from middleware.settings import load_settings
 from middleware.testing.faults import FaultServer, Received
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from middleware.app import build_worker
 from middleware.delivery.worker import Worker
 from middleware.errors import StorageError
+from middleware.parts import build_worker
 from tests.recordings.keeping import link_of
 from tests.recordings.outside import wav, whole
 from tests.recordings.town import Town

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from middleware.app import build_lane
+from middleware.parts import build_lane
 from tests.conftest import House, call_log
 from tests.recordings.outside import FileServer
 

@@ -42,7 +42,6 @@ def _ask(url: str) -> int:
         return int(answer.status)
 
 
-@pytest.mark.timeout(120)
 def test_reload_under_load_fails_no_request(gunicorn: tuple[subprocess.Popen[bytes], str]) -> None:
     """While the workers are replaced three times, every request of four clients is answered."""
     process, url = gunicorn
