@@ -7,6 +7,7 @@ import keyword
 import re
 import shlex
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from middleware.cli.output import json_option, parts_of, print_json, settings_of
 from middleware.errors import ConfigError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from middleware.tenants.tenant import Source, Tenant
     from middleware.testing.conformance.author import Conformance
 
@@ -95,11 +98,12 @@ def check(
     """Run the conformance kit on the adapter NAME, with the exchanges of its tests or of a customer."""
     if (customer is None) is not (exchanges is None):
         raise click.UsageError("--customer and --exchanges belong together.")
-    kinds = [_class_for(ctx, name, customer, source, exchanges, number)] if customer and exchanges else None
-    kinds = kinds or _classes_of(name, folder)
-    found = [
-        {**each, **({"class": kind.__name__} if len(kinds) > 1 else {})} for kind in kinds for each in _judged(kind)
-    ]
+    with redirect_stdout(sys.stderr):  # what an adapter prints is no verdict
+        kinds = [_class_for(ctx, name, customer, source, exchanges, number)] if customer and exchanges else None
+        kinds = kinds or _classes_of(name, folder)
+        found = [
+            {**each, **({"class": kind.__name__} if len(kinds) > 1 else {})} for kind in kinds for each in _judged(kind)
+        ]
     failed = [each for each in found if each["verdict"] == "failed"]
     if as_json:
         print_json({"adapter": name, "ok": not failed, "checks": found})
@@ -171,29 +175,35 @@ def _judged(kind: type[Conformance]) -> list[dict[str, Any]]:
 
     from middleware.crm.threads import DaemonPool
     from middleware.testing.conformance.registry import CHECKS
+
+    found, pool, is_seen = [], DaemonPool("check"), sys.stderr.isatty()
+    with click.progressbar(CHECKS, label=kind.__name__, file=sys.stderr, hidden=not is_seen) as names:
+        for name in names:
+            with TemporaryDirectory() as empty:
+                future = pool.submit(kind().run_check, name, Path(empty))
+                verdict, message = _verdict_of(future)
+            found.append({"check": name, "verdict": verdict, "message": message})
+            if not future.done():
+                break
+    return found
+
+
+def _verdict_of(future: Future[None]) -> tuple[str, str]:
     from middleware.testing.conformance.trial import ConformanceError, NotApplicableError, fault_of
 
-    found, pool = [], DaemonPool("check")
-    for name in CHECKS:
-        verdict, message = "passed", ""
-        with TemporaryDirectory() as empty:
-            future = pool.submit(kind().run_check, name, Path(empty))
-            try:
-                future.result(PATIENCE)
-            except ConformanceError as error:
-                verdict, message = "failed", str(error)
-            except NotApplicableError as reason:
-                verdict, message = "skipped", str(reason)
-            except BaseException as error:  # what the adapter gives is so strange that the check itself breaks on it
-                if isinstance(error, KeyboardInterrupt):
-                    raise
-                verdict, message = "failed", f"it breaks with {fault_of(error)}"
-                if not future.done():
-                    message = f"has not ended in {PATIENCE:g} s, and the rest was not tried. {HANGS}"
-        found.append({"check": name, "verdict": verdict, "message": message})
+    try:
+        future.result(PATIENCE)
+    except ConformanceError as error:
+        return "failed", str(error)
+    except NotApplicableError as reason:
+        return "skipped", str(reason)
+    except BaseException as error:  # what the adapter gives is so strange that the check itself breaks on it
+        if isinstance(error, KeyboardInterrupt):
+            raise
         if not future.done():
-            break
-    return found
+            return "failed", f"has not ended in {PATIENCE:g} s, and the rest was not tried. {HANGS}"
+        return "failed", f"it breaks with {fault_of(error)}"
+    return "passed", ""
 
 
 def _show(found: list[dict[str, Any]]) -> None:

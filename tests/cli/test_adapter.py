@@ -47,6 +47,7 @@ def test_a_new_adapter_passes_at_once(run: Run, project: Path) -> None:
     assert 'name = "fjord_crm"' in (project / "adapters" / "fjord_crm.py").read_text(encoding="utf-8")
     result = run("adapter", "check", "fjord_crm", "--folder", str(project), "--json")
     told = json.loads(result.stdout)
+    assert result.stderr == ""  # a bar is for whoever looks
     assert (result.exit_code, told["ok"]) == (0, True)
     assert sum(each["verdict"] == "passed" for each in told["checks"]) > 90
 
@@ -60,6 +61,17 @@ def test_check_says_how_to_mend_an_adapter(run: Run, project: Path) -> None:
     assert result.exit_code == 1
     assert "wrong the_log_has_the_key: what log_call writes does not hold call.key" in result.stdout
     assert "How to mend it: write call.key" in result.stdout
+
+
+def test_what_an_adapter_prints_is_no_verdict(run: Run, project: Path) -> None:
+    """An author who looks for a mistake may print, when the module is loaded and when a method is called."""
+    run("adapter", "new", "fjord_g", "--folder", str(project))
+    path = project / "adapters" / "fjord_g.py"
+    printing = path.read_text(encoding="utf-8").replace("    return {name:", '    print("called")\n    return {name:')
+    path.write_text(printing + '\nprint("loaded")\n', encoding="utf-8")
+    result = run("adapter", "check", "fjord_g", "--folder", str(project), "--json")
+    assert json.loads(result.stdout)["checks"]
+    assert {"loaded", "called"} <= {*result.stderr.splitlines()}
 
 
 def test_a_check_that_breaks_is_told(run: Run, project: Path) -> None:

@@ -313,6 +313,10 @@ BROKEN: dict[str, tuple[str, dict[str, str]]] = {
     "a log without its owner": ("the_log_has_its_owner", {'        "owner": call.owner,\n': ""}),
     "a log without its text": ("the_log_has_its_text", {'        "text": call.body,\n': ""}),
     "all calls are incoming": ("the_log_has_its_direction", {"call.direction.value": '"inbound"'}),
+    "directions are swapped": (
+        "the_log_has_its_direction",
+        {"call.direction.value": '("outbound" if call.direction.value == "inbound" else "inbound")'},
+    ),
     "seconds taken for milliseconds": (
         "the_log_has_its_duration",
         {"call.duration.total_seconds()": "call.duration.total_seconds() / 1000"},

@@ -42,7 +42,7 @@ IDS = (  # what stands where an id is expected
 QUOTING = {"'": "O'Hara", '"': 'say "hi"', "\\": "back\\slash", "<": "<b>&amp;", "*": "a*)(b", "%": "100%_"}
 TEXT = 'Åsa O\'Hara "7" <b>&</b> \\ {x} ${y} %s 100% 🎉 \u202e ); DROP TABLE calls; --'
 LETTERS = re.compile(r"[^\w]+")
-MEND_URL = "put ids into a path with middleware.crm.quote.url_segment, and everything else into params= or json="
+MEND_URL = "put ids into a path with url_segment (of middleware.crm.api), and everything else into params= or json="
 MEND_QUERY = "bind the value, or escape it as the query language wants: \\' in SOQL, '' in OData and SQL, \\2a in LDAP"
 
 

@@ -16,7 +16,9 @@ from middleware.testing.conformance.wire import EndlessError, Reply, in_turn, wi
 
 Way = tuple[str | int, ...]
 DROPPED = object()
-MEND_READING = "read the answer with middleware.crm.reading or mapping.Reader: they expect anything, and name the place"
+MEND_READING = (
+    "read the answer with row, records or Reader of middleware.crm.api: they expect anything, and name a place"
+)
 MOST_WAYS = 150  # of one answer that are tried; a list's further records are like its first
 
 

@@ -83,11 +83,15 @@ def the_log_has_its_text(trial: Trial) -> None:
 
 @check
 def the_log_has_its_direction(trial: Trial) -> None:
-    """Incoming and outgoing are told apart in more than words."""
+    """Incoming and outgoing are told apart in more than words, and not taken for each other."""
     usual = _usual(trial, "log_call")
     call = replace(trial.inputs.call, direction=Direction.OUTBOUND)
-    if _written(trial.run("log_call", like=usual, call=call)) == _written(usual):
+    outgoing = trial.run("log_call", like=usual, call=call)
+    if _written(outgoing) == _written(usual):
         raise ConformanceError("log_call writes the same for incoming and outgoing calls", "write call.direction")
+    for text in {*_written(usual)} - {*_written(outgoing)}:
+        if text.lower().startswith("out"):
+            raise ConformanceError(f"log_call writes {text!r} for an incoming call", "turn the two directions round")
 
 
 @check
