@@ -13,7 +13,7 @@ demo: $(VENV)/installed  ## run the middleware with two made-up customers
 	@$(BIN)/m8crm demo --port $(PORT) $(ARGS)
 
 test: lint  ## everything that must be green
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check
