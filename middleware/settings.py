@@ -85,8 +85,8 @@ def _is_failpoint(text: str) -> None:
 
 
 def address(host: str, port: int | str) -> str:
-    """Return both as a URL holds them (RFC 3986, 3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    """Return both as a URL holds them (RFC 3986, 3.2.2), whether or not the host has its brackets already."""
+    return f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def load_settings(data: Path | None = None) -> Settings:
@@ -98,7 +98,8 @@ def load_settings(data: Path | None = None) -> Settings:
     env = Env(prefix="M8CRM_", eager=False)
     folder = data or Path(env.str("DATA", str(ROOT / "var")))
     customers = folder / "customers" if data else Path(env.str("CUSTOMERS", str(ROOT / "config" / "customers")))
-    host, port = env.str("HOST", "127.0.0.1"), env.int("PORT", 8080)
+    host = env.str("HOST", "127.0.0.1").strip("[]")
+    port = env.int("PORT", 8080, validate=Range(0, 65535))
     sqlite = f"sqlite:///{folder.resolve() / 'm8crm.db'}"
     values = {
         "customers": customers.resolve(),

@@ -7,9 +7,8 @@ import keyword
 import re
 import shlex
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -98,17 +97,17 @@ def check(
     """Run the conformance kit on the adapter NAME, with the exchanges of its tests or of a customer."""
     if (customer is None) is not (exchanges is None):
         raise click.UsageError("--customer and --exchanges belong together.")
-    with redirect_stdout(sys.stderr):  # what an adapter prints is no verdict
-        kinds = [_class_for(ctx, name, customer, source, exchanges, number)] if customer and exchanges else None
-        kinds = kinds or _classes_of(name, folder)
-        found = [
-            {**each, **({"class": kind.__name__} if len(kinds) > 1 else {})} for kind in kinds for each in _judged(kind)
-        ]
+    verdicts, sys.stdout = sys.stdout, sys.stderr  # for good: an adapter that hangs may print to the end
+    kinds = [_class_for(ctx, name, customer, source, exchanges, number)] if customer and exchanges else None
+    kinds = kinds or _classes_of(name, folder)
+    found = [
+        {**each, **({"class": kind.__name__} if len(kinds) > 1 else {})} for kind in kinds for each in _judged(kind)
+    ]
     failed = [each for each in found if each["verdict"] == "failed"]
     if as_json:
-        print_json({"adapter": name, "ok": not failed, "checks": found})
+        print_json({"adapter": name, "ok": not failed, "checks": found}, verdicts)
     else:
-        _show(found)
+        _show(found, verdicts)
     sys.exit(1 if failed else 0)
 
 
@@ -206,16 +205,16 @@ def _verdict_of(future: Future[None]) -> tuple[str, str]:
     return "passed", ""
 
 
-def _show(found: list[dict[str, Any]]) -> None:
+def _show(found: list[dict[str, Any]], file: IO[str]) -> None:
     count = {verdict: sum(each["verdict"] == verdict for each in found) for verdict in ("passed", "failed", "skipped")}
     for each in found:
         if each["verdict"] == "skipped":
-            click.echo(f"{click.style('left out', fg='yellow')} {each['check']}: {each['message']}")
+            click.echo(f"{click.style('left out', fg='yellow')} {each['check']}: {each['message']}", file)
     for each in found:
         if each["verdict"] == "failed":
             of = f" ({each['class']})" if "class" in each else ""
-            click.echo(f"{click.style('wrong', fg='red')} {each['check']}{of}: {each['message']}")
-    click.echo(f"{count['passed']} checks passed, {count['failed']} failed, {count['skipped']} are left out.")
+            click.echo(f"{click.style('wrong', fg='red')} {each['check']}{of}: {each['message']}", file)
+    click.echo(f"{count['passed']} checks passed, {count['failed']} failed, {count['skipped']} are left out.", file)
 
 
 def _asked_for(number: str, region: str) -> str:

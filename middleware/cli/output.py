@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
-def print_json(value: object) -> None:
+def print_json(value: object, file: IO[str] | None = None) -> None:
     """Print one JSON line, at once; in ASCII, because what senders send may be no Unicode."""
-    click.echo(json.dumps(value, default=_plain))
+    click.echo(json.dumps(value, default=_plain), file)
 
 
 def _plain(value: object) -> str:

@@ -23,9 +23,11 @@ from middleware.cli.output import json_option, print_json, settings_of
 from middleware.cli.server import assert_free, free_port, local_url, remember_server
 from middleware.settings import Settings, address, load_settings
 
+PORT = click.IntRange(0, 65535)
+
 
 @click.command()
-@click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=PORT, default=8080, show_default=True, help="0 takes a free one.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Keep everything in DIR.", metavar="DIR")
 @json_option
 @click.pass_context
@@ -61,7 +63,7 @@ def demo(ctx: click.Context, port: int, data: Path | None, as_json: bool) -> Non
 
 @click.command()
 @click.option("--host", help="Address to listen on (M8CRM_HOST).")
-@click.option("--port", type=int, help="Port to listen on (M8CRM_PORT).")
+@click.option("--port", type=PORT, help="Port to listen on (M8CRM_PORT).")
 @click.option("--web", is_flag=True, help="Without the worker: `m8crm worker` runs elsewhere.")
 @json_option
 @click.pass_context
@@ -115,6 +117,7 @@ def worker(ctx: click.Context, as_json: bool) -> None:
 
 
 def _placed(settings: Settings, host: str, port: int) -> Settings:
+    host = host.strip("[]")
     if port == 0:
         with _refused(host, port):
             port = free_port(host)
@@ -129,8 +132,7 @@ def _refused(host: str, port: int) -> Iterator[None]:
         yield
     except OSError as error:
         other = "--port" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "--host"
-        why = str(error.strerror).partition(" (")[0]  # Python adds the address
-        raise click.ClickException(f"{address(host, port)}: {why}. Choose another {other}.") from None
+        raise click.ClickException(f"{address(host, port)}: {error.strerror}. Choose another {other}.") from None
 
 
 def _supervise(settings: Settings, *, with_worker: bool, tell: object) -> int:

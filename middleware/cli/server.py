@@ -15,8 +15,8 @@ from middleware.errors import ConfigError
 from middleware.settings import Settings, address
 
 FILE = "server.json"
-_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
-_PORTS = range(10_000, 32_768)  # the kernel gives none of these to a connection that goes out
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}  # noqa: S104 - compared, not bound
+_PORTS = range(10_100, 32_768)  # of these Linux, as it comes, gives none to a connection that goes out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +35,14 @@ def local_url(settings: Settings) -> str:
 
 
 def assert_free(host: str, port: int) -> None:
-    """Raise ``OSError`` where nothing can listen."""
-    socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    """Raise ``OSError`` where gunicorn could not listen."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nobody listens on, and that no connection takes while its server starts.
+    """Return a port that nobody listens on, and that hardly anybody takes while its server starts.
 
     ``OSError`` at a host that is not here.
     """

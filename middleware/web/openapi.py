@@ -1,4 +1,4 @@
-"""The API's description, as OpenAPI 3.1; made when somebody asks, since that takes as long as the rest of a start."""
+"""The API's description, as OpenAPI 3.1; a tenth of a second that only who asks for it need wait for."""
 
 from __future__ import annotations
 

@@ -195,12 +195,17 @@ def test_only_a_number_is_asked_for(run: Run, folder: Path, command: str, number
 
 
 SEARCH = '        found = ctx.http.get("people"'
-CHECK = "import middleware.cli.adapter as it; it.PATIENCE = 1.0; from middleware.cli import main; main()"
+TICKS = "        while True: print('tick'), __import__('time').sleep(0.0001)"
+CHECK = """import atexit, time
+from middleware.cli import adapter, main
+atexit.register(time.sleep, 0.2)  # whoever still prints has the time to
+adapter.PATIENCE = 1.0
+main()"""
 FAULTS = {  # what an author writes by mistake, and what he is told of it
     'name = "fjord_f"': ("", 2, "has no conformance class of the adapter 'fjord_f': its class is of None"),
     "from __future__ import annotations": ("import nothing_like_that", 2, "cannot be loaded: ModuleNotFoundError"),
     SEARCH: (f"        raise SystemExit(3)\n{SEARCH}", 1, "it breaks with SystemExit"),
-    f"{SEARCH}, params": (f"        __import__('time').sleep(600)\n{SEARCH}, params", 1, "has not ended in 1 s"),
+    f"{SEARCH}, params": (f"{TICKS}\n{SEARCH}, params", 1, "has not ended in 1 s"),
 }
 
 
@@ -217,6 +222,7 @@ def test_check_outlives_an_adapter(run: Run, project: Path, wrong: str) -> None:
     command = [sys.executable, "-c", CHECK, "adapter", "check", "fjord_f", "--folder", str(project)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, cwd=project)
     assert (result.returncode, words in result.stdout + result.stderr) == (status, True), result
+    assert "tick" not in result.stdout  # nor after the verdicts
 
 
 @pytest.mark.parametrize(

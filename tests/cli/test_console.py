@@ -29,9 +29,13 @@ def told(result: Result) -> Any:
     return json.loads(result.output)
 
 
-def test_accounts_come_and_go(run_with: Any) -> None:
-    """An account is made, listed, given another password and removed; the log has it, without a password."""
+def test_accounts_come_and_go(run_with: Any, demo_folder: Path) -> None:
+    """An account is made, listed, given another password and removed; the log has it, without a password.
+
+    The password is hashed with what OWASP's Password Storage Cheat Sheet asks of argon2id.
+    """
     assert "The console is off" in run_with("user", "add", "ada", "--role", "hoster").output
+    assert b"$argon2id$v=19$m=19456,t=2,p=1$" in (demo_folder / "m8crm.db").read_bytes()
     told(run_with("user", "add", "nora", "--role", "customer", "--customer", "nordlys", "--json"))
     listed = told(run_with("user", "list", "--json"))
     assert [(one["name"], one["role"], one["customer"]) for one in listed] == [

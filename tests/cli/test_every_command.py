@@ -60,7 +60,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert set(HEAVY).isdisjoint(loaded.split())
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "eighty"), ("THREADS", "0"), ("WEB_WORKERS", "-1")])
+def test_what_answers_http_is_loaded_where_it_is_wanted() -> None:
+    """Neither a command that looks into the database nor the worker loads Flask."""
+    code = "import sys, middleware.parts, middleware.cli.running, middleware.cli.supervisor; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {"flask", "flask_smorest", "apispec", "middleware.app"}.isdisjoint(loaded.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "eighty"), ("PORT", "70000"), ("THREADS", "0"), ("WEB_WORKERS", "-1")]
+)
 def test_a_bad_variable_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A variable that cannot be read ends with status 2 and its name on standard error, without a traceback."""
     monkeypatch.setenv(f"M8CRM_{name}", value)

@@ -61,7 +61,7 @@ def csrf_of(text: str) -> str:
     return found[1]
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="package")
 def templates_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have every test's application take what the first has compiled: that is a third of a test's time."""
     kept = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
@@ -70,7 +70,7 @@ def templates_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="package")
 def passwords_are_hashed_quickly() -> Iterator[None]:
     """Hash with the least that argon2 knows: what makes guessing slow makes tests slow."""
     with pytest.MonkeyPatch.context() as patch:

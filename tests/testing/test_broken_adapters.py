@@ -313,6 +313,10 @@ BROKEN: dict[str, tuple[str, dict[str, str]]] = {
     "a log without its owner": ("the_log_has_its_owner", {'        "owner": call.owner,\n': ""}),
     "a log without its text": ("the_log_has_its_text", {'        "text": call.body,\n': ""}),
     "all calls are incoming": ("the_log_has_its_direction", {"call.direction.value": '"inbound"'}),
+    "outgoing calls are incoming": (
+        "the_log_has_its_direction",
+        {"call.direction.value": '("external" if call.direction.value == "inbound" else "Incoming call")'},
+    ),
     "directions are swapped": (
         "the_log_has_its_direction",
         {"call.direction.value": '("outbound" if call.direction.value == "inbound" else "inbound")'},

@@ -18,6 +18,7 @@ from middleware.testing.conformance.trial import WRITES, ConformanceError, NotAp
 from middleware.testing.conformance.wire import Reply, in_turn
 
 OTHER_KEY = "m8crm-conformance-0ther1"  # as long as the sample call's
+INWARD, OUTWARD = re.compile(r"in(bound|coming)?\b", re.I), re.compile(r"out(bound|going)?\b", re.I)
 LENGTH = re.compile(r"duration|length|seconds", re.I)
 
 
@@ -83,15 +84,15 @@ def the_log_has_its_text(trial: Trial) -> None:
 
 @check
 def the_log_has_its_direction(trial: Trial) -> None:
-    """Incoming and outgoing are told apart in more than words, and not taken for each other."""
+    """Incoming and outgoing are told apart in more than words; the words for them are not exchanged."""
     usual = _usual(trial, "log_call")
     call = replace(trial.inputs.call, direction=Direction.OUTBOUND)
     outgoing = trial.run("log_call", like=usual, call=call)
     if _written(outgoing) == _written(usual):
         raise ConformanceError("log_call writes the same for incoming and outgoing calls", "write call.direction")
-    for text in {*_written(usual)} - {*_written(outgoing)}:
-        if text.lower().startswith("out"):
-            raise ConformanceError(f"log_call writes {text!r} for an incoming call", "turn the two directions round")
+    for told, other, wrong, way in ((usual, outgoing, OUTWARD, "incoming"), (outgoing, usual, INWARD, "outgoing")):
+        for text in filter(wrong.match, {*_written(told)} - {*_written(other)}):
+            raise ConformanceError(f"log_call writes {text!r} for an {way} call", "turn the two directions round")
 
 
 @check
