@@ -315,7 +315,7 @@ BROKEN: dict[str, tuple[str, dict[str, str]]] = {
     "all calls are incoming": ("the_log_has_its_direction", {"call.direction.value": '"inbound"'}),
     "outgoing calls are incoming": (
         "the_log_has_its_direction",
-        {"call.direction.value": '("external" if call.direction.value == "inbound" else "Incoming call")'},
+        {"call.direction.value": '("external" if call.direction.value == "inbound" else "Incoming")'},
     ),
     "directions are swapped": (
         "the_log_has_its_direction",

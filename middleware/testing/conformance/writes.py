@@ -18,7 +18,7 @@ from middleware.testing.conformance.trial import WRITES, ConformanceError, NotAp
 from middleware.testing.conformance.wire import Reply, in_turn
 
 OTHER_KEY = "m8crm-conformance-0ther1"  # as long as the sample call's
-INWARD, OUTWARD = re.compile(r"in(bound|coming)?\b", re.I), re.compile(r"out(bound|going)?\b", re.I)
+INWARD, OUTWARD = re.compile(r"in(bound|coming)?\Z", re.I), re.compile(r"out(bound|going)?\Z", re.I)
 LENGTH = re.compile(r"duration|length|seconds", re.I)
 
 
