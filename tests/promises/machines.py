@@ -102,7 +102,8 @@ def harass(between: int) -> Seen:
             for words, befall in misfortunes(machines, relay):
                 senders.wait_for(len(senders.acknowledged) + between)
                 befall()
-                say(f"{words}: {len(senders.acknowledged):,} acknowledged, lookups {dict(answers)}")
+                after = f"after {monotonic() - began:.0f} s"
+                say(f"{words}, {after}: {len(senders.acknowledged):,} acknowledged, lookups {dict(answers)}")
             senders.wait_for(len(senders.acknowledged) + between)
         say(f"until all are delivered, after {monotonic() - began:.0f} s")
         calls, events = settle(stub, names, postgres.url(database))
