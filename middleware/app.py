@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, g
+from flask import Flask
 
 from middleware.console.access import build_access
 from middleware.console.apart import Apart, answer_for_others
@@ -16,9 +16,8 @@ from middleware.logs import configure_logs
 from middleware.parts import Parts, build_parts, build_trial
 from middleware.settings import Settings, load_settings
 from middleware.web import docs, events, health, lookup, oauth, recordings
-from middleware.web.answers import broken_answer
 from middleware.web.auth import TenantIdConverter
-from middleware.web.problems import handle_problems, respond
+from middleware.web.problems import handle_problems
 from middleware.web.requests import watch_requests
 
 if TYPE_CHECKING:  # an extra
@@ -36,7 +35,6 @@ def create_app(settings: Settings | None = None, *, parts: Parts | None = None) 
     app.url_map.merge_slashes = False  # a redirect would repeat the path, and with it whatever is in it
     app.url_map.converters["tenant_id"] = TenantIdConverter
     watch_requests(app, parts.key)
-    app.register_error_handler(Exception, _broken)
     handle_problems(app)
     for room in (lookup, events, recordings, health, oauth, docs):
         app.register_blueprint(room.blueprint)
@@ -71,7 +69,3 @@ def _openid(parts: Parts) -> OpenID | None:
     )
     back = f"{settings.public_url.rstrip('/')}/-/console/openid/back"
     return OpenID(provider, redirect_uri=back, key=parts.key)
-
-
-def _broken(error: Exception) -> Response:
-    return respond(broken_answer(error, g.get("request_id")))

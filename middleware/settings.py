@@ -76,6 +76,11 @@ class Settings:
     oidc_roles: str = ""
     fail_at: str | None = None
 
+    @property
+    def is_url_default(self) -> bool:
+        """Whether ``public_url`` is what is taken when none is configured."""
+        return self.public_url == f"http://{address(self.host, self.port)}"
+
 
 def _is_failpoint(text: str) -> None:
     try:

@@ -121,8 +121,7 @@ def _placed(settings: Settings, host: str, port: int) -> Settings:
     if port == 0:
         with _refused(host, port):
             port = free_port(host)
-    own = f"http://{address(settings.host, settings.port)}"  # what load_settings takes when nothing is configured
-    public_url = f"http://{address(host, port)}" if settings.public_url == own else settings.public_url
+    public_url = f"http://{address(host, port)}" if settings.is_url_default else settings.public_url
     return replace(settings, host=host, port=port, public_url=public_url)
 
 

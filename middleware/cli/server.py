@@ -15,7 +15,7 @@ from middleware.errors import ConfigError
 from middleware.settings import Settings, address
 
 FILE = "server.json"
-_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}  # noqa: S104 - compared, not bound
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _PORTS = range(10_100, 32_768)  # of these Linux, as it comes, gives none to a connection that goes out
 
 
@@ -31,7 +31,8 @@ class Server:
 
 def local_url(settings: Settings) -> str:
     """Return where this machine reaches the server."""
-    return f"http://{address(_EVERY_ADDRESS.get(settings.host, settings.host), settings.port)}"
+    host = "127.0.0.1" if settings.host in _EVERY_ADDRESS else settings.host
+    return f"http://{address(host, settings.port)}"
 
 
 def assert_free(host: str, port: int) -> None:
@@ -81,8 +82,7 @@ def find_server(data: Path) -> Server | None:
 
 def public_url(settings: Settings) -> str:
     """Return what the customers' URLs begin with: as configured in this shell, else as the running server has it."""
-    is_default = settings.public_url == f"http://{address(settings.host, settings.port)}"
-    server = find_server(settings.data) if is_default else None
+    server = find_server(settings.data) if settings.is_url_default else None
     return server.public_url if server else settings.public_url
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException
 
 from middleware.errors import StorageError
-from middleware.web.answers import BROKEN, Answer, problem_answer, seconds_of, storage_answer
+from middleware.web.answers import BROKEN, Answer, broken_answer, problem_answer, seconds_of, storage_answer
 
 _MESSAGES = {
     404: "There is nothing at this address.",
@@ -45,6 +45,7 @@ def handle_problems(app: Flask) -> None:
     """Have every error answered so."""
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(StorageError, _storage)
+    app.register_error_handler(Exception, _broken)
 
 
 def _http(error: HTTPException) -> Response:
@@ -62,3 +63,7 @@ def _http(error: HTTPException) -> Response:
 
 def _storage(error: StorageError) -> Response:
     return respond(storage_answer(error))
+
+
+def _broken(error: Exception) -> Response:
+    return respond(broken_answer(error, g.get("request_id")))

@@ -53,18 +53,21 @@ def test_every_command_speaks_json(path: tuple[str, ...]) -> None:
     assert COMMANDS[path].help
 
 
+def loaded_by(modules: str) -> list[str]:
+    code = f"import sys, {modules}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 def test_help_imports_nothing_heavy() -> None:
     """`m8crm --help` answers without loading Flask, SQLAlchemy or rich."""
-    code = "import sys, middleware.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert set(HEAVY).isdisjoint(loaded.split())
+    assert set(HEAVY).isdisjoint(loaded_by("middleware.cli"))
 
 
 def test_what_answers_http_is_loaded_where_it_is_wanted() -> None:
     """Neither a command that looks into the database nor the worker loads Flask."""
-    code = "import sys, middleware.parts, middleware.cli.running, middleware.cli.supervisor; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert {"flask", "flask_smorest", "apispec", "middleware.app"}.isdisjoint(loaded.split())
+    loaded = loaded_by("middleware.parts, middleware.cli.running, middleware.cli.supervisor")
+    assert {"flask", "flask_smorest", "apispec", "middleware.app"}.isdisjoint(loaded)
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,9 @@ def the_log_has_its_direction(trial: Trial) -> None:
     outgoing = trial.run("log_call", like=usual, call=call)
     if _written(outgoing) == _written(usual):
         raise ConformanceError("log_call writes the same for incoming and outgoing calls", "write call.direction")
-    for told, other, wrong, way in ((usual, outgoing, OUTWARD, "incoming"), (outgoing, usual, INWARD, "outgoing")):
-        for text in filter(wrong.match, {*_written(told)} - {*_written(other)}):
-            raise ConformanceError(f"log_call writes {text!r} for an {way} call", "turn the two directions round")
+    of_in, of_out = {*_written(usual)}, {*_written(outgoing)}
+    if exchanged := [*filter(OUTWARD.match, of_in - of_out), *filter(INWARD.match, of_out - of_in)]:
+        raise ConformanceError(f"log_call writes {exchanged[0]!r} for the other direction", "turn the two round")
 
 
 @check
